@@ -1,0 +1,30 @@
+"""Networks as pure functions with named sites.
+
+``forward(model, inputs, edits=…, capture=…)`` is the only entry to a network; ``sites`` lists what can be read and
+changed; ``load`` reads a converted or shipped model folder. Imports nothing of the rest of the library.
+"""
+
+from .errors import InputError, nearest
+from .registry import build, families, load, names, param_shapes, save
+from .taps import Tap, example_inputs, forward, sites
+from .types import Edit, Inputs, Model, Output, Preprocessing
+
+__all__ = [
+    "Edit",
+    "InputError",
+    "Inputs",
+    "Model",
+    "Output",
+    "Preprocessing",
+    "Tap",
+    "build",
+    "example_inputs",
+    "families",
+    "forward",
+    "load",
+    "names",
+    "nearest",
+    "param_shapes",
+    "save",
+    "sites",
+]

@@ -1,0 +1,129 @@
+"""Files that are either whole or absent.
+
+Every file of the library is written under a temporary name in its own folder, flushed to the disk and renamed: a
+crash or a full disk never leaves half a file under a final name. Bytes depend on the content alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+
+@contextlib.contextmanager
+def replacing(path: str | Path) -> Iterator[BinaryIO]:
+    """A binary file that appears under ``path`` when the block ends well, and not at all when it does not."""
+    path = Path(path)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+
+
+@contextlib.contextmanager
+def replacing_folder(path: str | Path) -> Iterator[Path]:
+    """An empty folder to fill, renamed to ``path`` when the block ends well. ``path`` must not exist by then."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+    try:
+        yield temporary
+        os.chmod(temporary, 0o755)
+        os.rename(temporary, path)
+    except BaseException:
+        import shutil
+
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    with replacing(path) as file:
+        file.write(data)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Sorted keys, two spaces, a newline at the end: the same value gives the same bytes."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+_DTYPES = {
+    "bool": "BOOL", "uint8": "U8", "int8": "I8", "uint16": "U16", "int16": "I16", "uint32": "U32", "int32": "I32",
+    "uint64": "U64", "int64": "I64", "float16": "F16", "bfloat16": "BF16", "float32": "F32", "float64": "F64",
+}  # fmt: skip
+
+
+def save_safetensors(path: str | Path, tensors: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> None:
+    """Writes arrays one by one (each may be a function that makes it), in name order: bounded memory, fixed bytes.
+
+    tensors:  name -> array, or name -> (shape, dtype, make) where ``make()`` gives the array when its turn comes.
+    metadata: text pairs for the header.
+    """
+    entries = {name: _entry(tensors[name]) for name in sorted(tensors)}
+    header: dict[str, Any] = {"__metadata__": dict(sorted((metadata or {}).items()))} if metadata else {}
+    offset = 0
+    for name, (shape, dtype, _) in entries.items():
+        size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        header[name] = {
+            "dtype": _DTYPES[dtype.name],
+            "shape": list(shape),
+            "data_offsets": [offset, offset + size],
+        }
+        offset += size
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
+    text += b" " * (-len(text) % 8)
+    with replacing(path) as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name, (shape, dtype, make) in entries.items():
+            array = np.ascontiguousarray(make())
+            if array.shape != shape or array.dtype != dtype:
+                raise ValueError(f"tensor {name!r} was announced as {dtype}{shape}, came as {array.dtype}{array.shape}")
+            file.write(array.reshape(-1).view(np.uint8).data)
+
+
+def _entry(value: Any) -> tuple[tuple[int, ...], np.dtype, Callable[[], np.ndarray]]:
+    if isinstance(value, tuple):
+        shape, dtype, make = value
+        return tuple(int(n) for n in shape), np.dtype(dtype), lambda: np.asarray(make())
+    array = np.asarray(value)
+    return array.shape, array.dtype, lambda: array
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dict -> {"a/b/c": leaf}."""
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        path = f"{prefix}{name}"
+        flat.update(flatten(value, path + "/") if isinstance(value, Mapping) else {path: value})
+    return flat
+
+
+def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """{"a/b/c": leaf} -> nested dict."""
+    tree: dict[str, Any] = {}
+    for path, value in flat.items():
+        *parents, leaf = path.split("/")
+        node = tree
+        for name in parents:
+            node = node.setdefault(name, {})
+        node[leaf] = value
+    return tree

@@ -1,0 +1,107 @@
+"""Building blocks of the transformers: patch embedding, sine-cosine table, MLP, pre-norm block.
+
+Streams are kept as [batch, time, height, width, channel] all the way, so that a tap shows where a token lies.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from .attention import Attention
+from .taps import Tap
+
+# Scaled by fan-in: with the originals' 0.02-normal weights a small network does not leave chance.
+KERNEL_INIT = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
+
+
+class PatchEmbed(nn.Module):
+    """Linear embedding of non-overlapping space-time patches (a convolution whose stride is its kernel).
+
+    width: channels.  tubelet, patch: frames and pixels of a patch.
+    """
+
+    width: int
+    tubelet: int
+    patch: int
+
+    @nn.compact
+    def __call__(self, video: jax.Array) -> jax.Array:
+        """[batch, time, height, width, 3] -> [batch, time', height', width', channel]."""
+        shape = (self.tubelet, self.patch, self.patch, video.shape[-1], self.width)
+        kernel = self.param("kernel", _patch_init, shape)
+        bias = self.param("bias", nn.initializers.zeros, (self.width,))
+        patches = to_patches(video, self.tubelet, self.patch)
+        return patches @ kernel.reshape(-1, self.width).astype(video.dtype) + bias.astype(video.dtype)
+
+
+def _patch_init(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    return KERNEL_INIT(key, (int(np.prod(shape[:-1])), shape[-1])).reshape(shape)
+
+
+def to_patches(video: jax.Array, tubelet: int, patch: int) -> jax.Array:
+    """[batch, time, height, width, colour] -> [batch, time', height', width', pixel].
+
+    Pixels of a patch are ordered (frame, row, column, colour), colour fastest.
+    """
+    b, t, h, w, c = video.shape
+    split = video.reshape(b, t // tubelet, tubelet, h // patch, patch, w // patch, patch, c)
+    return split.transpose(0, 1, 3, 5, 2, 4, 6, 7).reshape(b, t // tubelet, h // patch, w // patch, -1)
+
+
+def from_patches(patches: jax.Array, tubelet: int, patch: int) -> jax.Array:
+    """Inverse of ``to_patches``."""
+    b, t, h, w, pixels = patches.shape
+    split = patches.reshape(b, t, h, w, tubelet, patch, patch, pixels // (tubelet * patch * patch))
+    return split.transpose(0, 1, 4, 2, 5, 3, 6, 7).reshape(b, t * tubelet, h * patch, w * patch, -1)
+
+
+def sine_cosine_table(tokens: int, width: int) -> np.ndarray:
+    """Fixed positions over the *flattened* token index, float32 [tokens, width].
+
+    Even channels sin, odd channels cos of ``position / 10000^(2⌊j/2⌋/width)`` (Vaswani et al. 2017, §3.5), in
+    float64 and rounded once, as the VideoMAE checkpoints expect.
+    """
+    channel = np.arange(width)
+    angle = np.arange(tokens)[:, None] / np.power(10000.0, 2 * (channel // 2) / width)
+    return np.where(channel % 2 == 0, np.sin(angle), np.cos(angle)).astype(np.float32)
+
+
+class Mlp(nn.Module):
+    """Two linear layers with the exact (erf) GELU between them."""
+
+    hidden: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        hidden = nn.Dense(self.hidden, name="fc_1", dtype=x.dtype, kernel_init=KERNEL_INIT)(x)
+        hidden = nn.gelu(hidden, approximate=False)
+        return nn.Dense(x.shape[-1], name="fc_2", dtype=x.dtype, kernel_init=KERNEL_INIT)(hidden)
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block: ``x + attention(norm_1(x))``, then ``x + mlp(norm_2(x))``.
+
+    Sites ``resid_pre``, ``attn/…``, ``resid_mid``, ``mlp/out``, ``resid_post``; ``out`` is what the stream receives.
+    """
+
+    heads: int
+    mlp_ratio: float
+    norm_eps: float
+    key_bias: bool = True
+
+    @nn.compact
+    def __call__(self, x: jax.Array, tap: Tap) -> jax.Array:
+        x = tap("resid_pre", x)
+        normed = nn.LayerNorm(epsilon=self.norm_eps, name="norm_1", dtype=x.dtype)(x)
+        x = tap("resid_mid", x + Attention(self.heads, self.key_bias, name="attn")(normed, tap))
+        normed = nn.LayerNorm(epsilon=self.norm_eps, name="norm_2", dtype=x.dtype)(x)
+        added = tap("mlp/out", Mlp(int(x.shape[-1] * self.mlp_ratio), name="mlp")(normed))
+        return tap("resid_post", x + added)
+
+
+def grid_positions(table: np.ndarray, grid: tuple[int, int, int], dtype: jnp.dtype) -> jax.Array:
+    """[tokens, width] -> [1, time, height, width, channel]."""
+    return jnp.asarray(table.reshape(1, *grid, -1), dtype)

@@ -1,0 +1,110 @@
+"""Sites: the named values of a forward pass that can be read (captured) and changed (edited).
+
+Model code calls ``tap(site, value)`` and goes on with what it returns. The tap is made inside ``forward`` from plain
+data and dies with it, so masks are arrays like any other: new ones do not retrace, ``vmap`` and ``grad`` reach them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from .errors import nearest
+from .types import Edit, Inputs, Model, Output
+
+
+class Tap:
+    """Carries the edits and captures of one forward pass through the network."""
+
+    def __init__(self, edits: Mapping[str, Edit], capture: Collection[str], prefix: str = "", root: Tap | None = None):
+        root = root or self
+        self._root, self._prefix = root, prefix
+        if root is self:
+            self._edits, self._wanted = edits, frozenset(capture)
+            self.captured: dict[str, jax.Array] = {}
+            self.seen: list[str] = []
+
+    def scope(self, name: str) -> Tap:
+        """A tap whose sites all begin with ``name/``."""
+        return Tap({}, (), f"{self._prefix}{name}/", self._root)
+
+    def __call__(self, site: str, value: jax.Array) -> jax.Array:
+        root, site = self._root, self._prefix + site
+        root.seen.append(site)
+        edit = root._edits.get(site)
+        if edit is not None:
+            value = _edited(site, value, edit)
+        if site in root._wanted:
+            root.captured[site] = value
+        return value
+
+    def check(self) -> None:
+        """Raises ValueError for edits and captures that met no site, with the nearest names."""
+        unknown = sorted((set(self._edits) | self._wanted) - set(self.seen))
+        if unknown:
+            lines = [f"no tap site {site!r}; nearest names: {nearest(site, self.seen)}" for site in unknown]
+            raise ValueError("\n".join(lines))
+
+
+def _edited(site: str, value: jax.Array, edit: Edit) -> jax.Array:
+    for part in (edit.scale, edit.shift):
+        try:
+            fits = jnp.broadcast_shapes(jnp.shape(part), value.shape) == value.shape
+        except ValueError:
+            fits = False
+        if not fits:
+            raise ValueError(
+                f"edit of shape {jnp.shape(part)} does not broadcast to site {site!r} of shape {value.shape}"
+            )
+    return (value * edit.scale + edit.shift).astype(value.dtype)
+
+
+def forward(
+    model: Model, inputs: Inputs, *, edits: Mapping[str, Edit] | None = None, capture: Collection[str] = ()
+) -> tuple[Output, dict[str, jax.Array]]:
+    """One pass of the network. Pure; the only entry to it.
+
+    edits:   site -> ``Edit``, applied before the value is captured and used.
+    capture: sites whose values come back, in the layouts of ``sites(model)``.
+    Raises ValueError at trace time for a site the network does not have.
+    """
+    tap = Tap(edits or {}, capture)
+    output = model.module.apply({"params": model.params}, jax.tree.map(jnp.asarray, inputs), tap)
+    tap.check()
+    return output, tap.captured  # type: ignore[return-value]  # apply is untyped
+
+
+def example_inputs(model: Model, batch: int = 1) -> Inputs:
+    """Shapes of a batch of clips, as ``jax.ShapeDtypeStruct``."""
+    p = model.preprocessing
+    return Inputs(video=jax.ShapeDtypeStruct((batch, p.num_frames, p.height, p.width, 3), jnp.float32))  # type: ignore[arg-type]
+
+
+def sites(model: Model) -> dict[str, jax.ShapeDtypeStruct]:
+    """Every site of the network with its shape at batch 1, in the order in which they happen. Costs no arithmetic."""
+    order: list[str] = []
+
+    def run(params: Any, inputs: Inputs) -> dict[str, jax.Array]:
+        tap = _EverySite({}, ())
+        model.module.apply({"params": params}, inputs, tap)
+        order.extend(tap.seen)
+        return tap.captured
+
+    shapes = jax.eval_shape(run, model.params, example_inputs(model))
+    return {site: shapes[site] for site in order}
+
+
+class _EverySite(Tap):
+    """Captures all it meets."""
+
+    def scope(self, name: str) -> Tap:
+        scoped = _EverySite({}, (), f"{self._prefix}{name}/", self._root)
+        return scoped
+
+    def __call__(self, site: str, value: jax.Array) -> jax.Array:
+        self._root.seen.append(self._prefix + site)
+        self._root.captured[self._prefix + site] = value
+        return value

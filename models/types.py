@@ -1,0 +1,105 @@
+"""What goes into a network, what comes out of it, and what an intervention is.
+
+Axes, the same for every network: ``batch, time, height, width`` then ``head, channel`` (a per-head site) or
+``channel`` (a stream). Tokens are always ordered (time, height, width).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from flax import linen as nn
+from flax import struct
+
+
+@struct.dataclass
+class Inputs:
+    """A preprocessed batch.
+
+    video:      float [batch, time, height, width, 3], normalised as the network's ``Preprocessing`` says.
+    text:       int [text, token], token ids (video-text networks).
+    query:      float [batch, time, height, width] in [0, 1], the mask of the object to follow (TCOW).
+    token_mask: bool [batch, time', height', width'] on the token grid, True = hidden from the encoder (VideoMAE).
+    """
+
+    video: jax.Array
+    text: jax.Array | None = None
+    query: jax.Array | None = None
+    token_mask: jax.Array | None = None
+
+
+@struct.dataclass
+class Output:
+    """What a network predicts; fields it does not have are None.
+
+    logits:         [batch, class] (classifiers) or [batch, text] (video-text).
+    patches:        [batch, time', height', width', pixel], reconstructed patches in token-grid order, pixels ordered
+                    (frame, row, column, colour), colour fastest.
+    masks:          [batch, time, height, width, 3], logits of target, frontmost occluder, outermost container.
+    flags:          [batch, time, 3], raw read-outs (occluded, contained, occluded fraction).
+    video_features: [batch, embed].
+    text_features:  [text, embed].
+    """
+
+    logits: jax.Array | None = None
+    patches: jax.Array | None = None
+    masks: jax.Array | None = None
+    flags: jax.Array | None = None
+    video_features: jax.Array | None = None
+    text_features: jax.Array | None = None
+
+
+@struct.dataclass
+class Edit:
+    """An intervention at a site: ``value * scale + shift``. Both broadcast against the value; its dtype stays."""
+
+    scale: jax.Array | float = 1.0
+    shift: jax.Array | float = 0.0
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How clips become a network's input.
+
+    num_frames, height, width: size of a clip.  stride: frame step of the paper's sampling.
+    mean, std: per colour, applied to values in [0, 1].
+    """
+
+    num_frames: int
+    height: int
+    width: int
+    stride: int = 2
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    def normalise(self, video: np.ndarray) -> np.ndarray:
+        """uint8 RGB [..., 3] -> float32, ``(value / 255 - mean) / std``."""
+        scale = np.float32(1) / (np.float32(255) * np.asarray(self.std, np.float32))
+        shift = np.asarray(self.mean, np.float32) / np.asarray(self.std, np.float32)
+        return np.asarray(video, np.float32) * scale - shift
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> Preprocessing:
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+
+
+@struct.dataclass
+class Model:
+    """A network: its parameters are the leaves of this pytree, all else is static and hashable.
+
+    params: plain nested dict of arrays.  module: the Flax module.  config: its frozen dataclass of sizes.
+    preprocessing: how clips become its input.  labels: class names in logit order.  name: for messages and reports.
+    """
+
+    params: Any
+    module: nn.Module = struct.field(pytree_node=False)
+    config: Any = struct.field(pytree_node=False)
+    preprocessing: Preprocessing = struct.field(pytree_node=False)
+    labels: tuple[str, ...] = struct.field(pytree_node=False, default=())
+    name: str = struct.field(pytree_node=False, default="")

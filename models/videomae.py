@@ -1,0 +1,283 @@
+"""VideoMAE: a plain video transformer, as a classifier and as a masked autoencoder.
+
+Tokens are space-time patches (2 frames x 16 x 16 pixels) on a grid [time', height', width'], ordered (t, h, w), without
+a class token; positions are a fixed sine-cosine table over the flattened index; blocks are pre-norm and joint in space
+and time; keys have no bias. The classifier averages the tokens, normalises and projects. The autoencoder encodes the
+visible tokens, adds mask tokens and decodes every patch's normalised pixels.
+
+Tong, Song, Wang & Wang (2022), "VideoMAE: Masked Autoencoders are Data-Efficient Learners for Self-Supervised Video
+Pre-Training", NeurIPS, figures 2-4 and tables 2-3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from .layers import KERNEL_INIT, Block, PatchEmbed, grid_positions, sine_cosine_table, to_patches
+from .taps import Tap
+from .types import Inputs, Output, Preprocessing
+
+
+@dataclass(frozen=True)
+class VideoMAEConfig:
+    """Sizes of the classifier; the defaults are ViT-B at 16 x 224 x 224 with the 174 classes of SSv2."""
+
+    family: str = "videomae-classifier"
+    image_size: int = 224
+    patch_size: int = 16
+    num_frames: int = 16
+    tubelet_size: int = 2
+    width: int = 768
+    depth: int = 12
+    num_heads: int = 12
+    mlp_ratio: float = 4.0
+    norm_eps: float = 1e-6
+    head_norm_eps: float = 1e-6
+    num_classes: int = 174
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """Tokens along time, height and width."""
+        side = self.image_size // self.patch_size
+        return self.num_frames // self.tubelet_size, side, side
+
+
+@dataclass(frozen=True)
+class VideoMAEPretrainConfig:
+    """Sizes of the autoencoder; ``decoder_head_norm_eps`` belongs to the norm before the pixel head."""
+
+    family: str = "videomae-pretrain"
+    image_size: int = 224
+    patch_size: int = 16
+    num_frames: int = 16
+    tubelet_size: int = 2
+    width: int = 768
+    depth: int = 12
+    num_heads: int = 12
+    mlp_ratio: float = 4.0
+    norm_eps: float = 1e-6
+    decoder_width: int = 384
+    decoder_depth: int = 4
+    decoder_num_heads: int = 6
+    decoder_norm_eps: float = 1e-6
+    decoder_head_norm_eps: float = 1e-6
+    mask_ratio: float = 0.9
+
+    grid = VideoMAEConfig.grid
+
+    @property
+    def pixels(self) -> int:
+        """Values of a patch."""
+        return self.tubelet_size * self.patch_size**2 * 3
+
+    @property
+    def visible(self) -> int:
+        """Tokens of a time step that a tube mask leaves visible."""
+        tokens = self.grid[1] * self.grid[2]
+        return tokens - int(self.mask_ratio * tokens)
+
+
+# Width, depth and heads of the published encoders; decoder width and heads of their autoencoders.
+SIZES = {
+    "S": (384, 12, 6, 192, 3),
+    "B": (768, 12, 12, 384, 6),
+    "L": (1024, 24, 16, 512, 8),
+    "H": (1280, 32, 16, 640, 8),
+}
+
+
+def classifier_config(size: str, **fields: int | float) -> VideoMAEConfig:
+    """The classifier of a published size: "S", "B", "L" or "H"."""
+    width, depth, heads, _, _ = SIZES[size]
+    return VideoMAEConfig(width=width, depth=depth, num_heads=heads, **fields)  # type: ignore[arg-type]
+
+
+def pretrain_config(size: str, **fields: int | float) -> VideoMAEPretrainConfig:
+    """The autoencoder of a published size: "S", "B", "L" or "H"."""
+    width, depth, heads, decoder_width, decoder_heads = SIZES[size]
+    return VideoMAEPretrainConfig(
+        width=width,
+        depth=depth,
+        num_heads=heads,
+        decoder_width=decoder_width,
+        decoder_num_heads=decoder_heads,
+        **fields,
+    )  # type: ignore[arg-type]
+
+
+def preprocessing(config: VideoMAEConfig | VideoMAEPretrainConfig) -> Preprocessing:
+    """ImageNet colours, every second frame (the SSv2 setting)."""
+    return Preprocessing(config.num_frames, config.image_size, config.image_size)
+
+
+class Classifier(nn.Module):
+    """Sites: ``embed``, ``block_i/…``, ``pooled`` and ``norm`` [batch, channel]."""
+
+    config: VideoMAEConfig
+
+    def setup(self) -> None:
+        c = self.config
+        self.patch_embed = PatchEmbed(c.width, c.tubelet_size, c.patch_size)
+        for i in range(c.depth):
+            setattr(self, f"block_{i}", Block(c.num_heads, c.mlp_ratio, c.norm_eps, key_bias=False))
+        self.head_norm = nn.LayerNorm(epsilon=c.head_norm_eps)
+        self.head_dense = nn.Dense(c.num_classes, kernel_init=KERNEL_INIT, name="head")
+
+    def __call__(self, inputs: Inputs, tap: Tap) -> Output:
+        x = self.embed(inputs, tap)
+        for i in range(self.config.depth):
+            x = self.block(x, i, tap)
+        return self.head(x, tap)
+
+    def embed(self, inputs: Inputs, tap: Tap) -> jax.Array:
+        return tap("embed", _embed(self.patch_embed, self.config, inputs))
+
+    def block(self, x: jax.Array, index: int, tap: Tap) -> jax.Array:
+        return getattr(self, f"block_{index}")(x, tap.scope(f"block_{index}"))
+
+    def head(self, x: jax.Array, tap: Tap) -> Output:
+        pooled = tap("pooled", x.mean((1, 2, 3)))
+        return Output(logits=self.head_dense(tap("norm", self.head_norm(pooled))))
+
+
+class Encoder(nn.Module):
+    """The autoencoder's encoder, on all tokens or on the visible ones."""
+
+    config: VideoMAEPretrainConfig
+
+    def setup(self) -> None:
+        c = self.config
+        self.patch_embed = PatchEmbed(c.width, c.tubelet_size, c.patch_size)
+        for i in range(c.depth):
+            setattr(self, f"block_{i}", Block(c.num_heads, c.mlp_ratio, c.norm_eps, key_bias=False))
+        self.norm = nn.LayerNorm(epsilon=c.norm_eps)
+
+    def embed(self, inputs: Inputs, tap: Tap) -> jax.Array:
+        x = _embed(self.patch_embed, self.config, inputs)
+        if inputs.token_mask is not None:
+            x = keep_visible(x, inputs.token_mask, visible_tokens(inputs.token_mask, self.config))
+        return tap("embed", x)
+
+    def block(self, x: jax.Array, index: int, tap: Tap) -> jax.Array:
+        return getattr(self, f"block_{index}")(x, tap.scope(f"block_{index}"))
+
+    def finish(self, x: jax.Array, tap: Tap) -> jax.Array:
+        return tap("norm", self.norm(x))
+
+
+class Decoder(nn.Module):
+    """The autoencoder's decoder, on the whole token grid."""
+
+    config: VideoMAEPretrainConfig
+
+    def setup(self) -> None:
+        c = self.config
+        for i in range(c.decoder_depth):
+            setattr(
+                self,
+                f"block_{i}",
+                Block(c.decoder_num_heads, c.mlp_ratio, c.decoder_norm_eps, key_bias=False),
+            )
+        self.norm = nn.LayerNorm(epsilon=c.decoder_head_norm_eps)
+        self.head = nn.Dense(c.pixels, kernel_init=KERNEL_INIT)
+
+    def __call__(self, x: jax.Array, tap: Tap) -> jax.Array:
+        for i in range(self.config.decoder_depth):
+            x = getattr(self, f"block_{i}")(x, tap.scope(f"block_{i}"))
+        return self.head(tap("norm", self.norm(x)))
+
+
+class Autoencoder(nn.Module):
+    """Sites: ``encoder/embed``, ``encoder/block_i/…``, ``encoder/norm``, ``decoder/embed``, ``decoder/block_i/…``.
+
+    With ``inputs.token_mask`` (a tube mask: the same tokens hidden at every time step) the encoder's sites hold
+    [batch, time', 1, visible tokens of a step, …]; the decoder works on the whole grid. Without one nothing is hidden.
+    """
+
+    config: VideoMAEPretrainConfig
+
+    def setup(self) -> None:
+        c = self.config
+        self.encoder = Encoder(c)
+        self.encoder_to_decoder = nn.Dense(c.decoder_width, use_bias=False, kernel_init=KERNEL_INIT)
+        self.mask_token = self.param("mask_token", nn.initializers.normal(0.02), (c.decoder_width,))
+        self.decoder = Decoder(c)
+
+    def __call__(self, inputs: Inputs, tap: Tap) -> Output:
+        x = self.embed(inputs, tap)
+        for i in range(self.config.depth):
+            x = self.block(x, i, tap)
+        return self.head(x, tap, inputs.token_mask)
+
+    def embed(self, inputs: Inputs, tap: Tap) -> jax.Array:
+        return self.encoder.embed(inputs, tap.scope("encoder"))
+
+    def block(self, x: jax.Array, index: int, tap: Tap) -> jax.Array:
+        return self.encoder.block(x, index, tap.scope("encoder"))
+
+    def head(self, x: jax.Array, tap: Tap, token_mask: jax.Array | None = None) -> Output:
+        c = self.config
+        x = self.encoder_to_decoder(self.encoder.finish(x, tap.scope("encoder")))
+        if token_mask is not None:
+            x = fill_hidden(x, self.mask_token.astype(x.dtype), token_mask)
+        table = sine_cosine_table(int(np.prod(c.grid)), c.decoder_width)
+        tap = tap.scope("decoder")
+        x = tap("embed", x + grid_positions(table, c.grid, x.dtype))
+        return Output(patches=self.decoder(x, tap))
+
+
+def _embed(patch_embed: PatchEmbed, c: VideoMAEConfig | VideoMAEPretrainConfig, inputs: Inputs) -> jax.Array:
+    expected = (c.num_frames, c.image_size, c.image_size, 3)
+    if inputs.video.shape[1:] != expected:
+        raise ValueError(
+            f"video has shape {inputs.video.shape}; this model takes [batch, {', '.join(map(str, expected))}]"
+        )
+    table = sine_cosine_table(int(np.prod(c.grid)), c.width)
+    return patch_embed(inputs.video) + grid_positions(table, c.grid, inputs.video.dtype)
+
+
+def visible_tokens(token_mask: jax.Array, config: VideoMAEPretrainConfig) -> int:
+    """Visible tokens of a time step: counted in the mask, or from ``mask_ratio`` where the mask is traced.
+
+    Raises ValueError for a mask that leaves different numbers of tokens in its time steps or clips.
+    """
+    if isinstance(token_mask, jax.core.Tracer):
+        return config.visible
+    counts = np.unique((~np.asarray(token_mask, bool)).sum((2, 3)))
+    if len(counts) > 1 or counts[0] == 0:
+        raise ValueError(f"a tube mask leaves the same number of tokens, at least one, at every step; got {counts}")
+    return int(counts[0])
+
+
+def keep_visible(x: jax.Array, token_mask: jax.Array, visible: int) -> jax.Array:
+    """[batch, t, h, w, channel] -> [batch, t, 1, visible, channel]: the tokens that the mask leaves, in index order."""
+    b, t, h, w, c = x.shape
+    order = jnp.argsort(token_mask.reshape(b, t, h * w), axis=-1, stable=True)[..., :visible]
+    return jnp.take_along_axis(x.reshape(b, t, h * w, c), order[..., None], axis=2)[:, :, None]
+
+
+def fill_hidden(x: jax.Array, mask_token: jax.Array, token_mask: jax.Array) -> jax.Array:
+    """Inverse of ``keep_visible`` with ``mask_token`` in the hidden places: [batch, t, h, w, channel]."""
+    b, t, h, w = token_mask.shape
+    hidden = token_mask.reshape(b, t, h * w)
+    place = jnp.clip(jnp.cumsum(~hidden, axis=-1) - 1, 0, x.shape[3] - 1)
+    filled = jnp.where(hidden[..., None], mask_token, jnp.take_along_axis(x[:, :, 0], place[..., None], axis=2))
+    return filled.reshape(b, t, h, w, -1)
+
+
+def reconstruction_target(video: jax.Array, config: VideoMAEPretrainConfig) -> jax.Array:
+    """What the autoencoder predicts: pixels normalised per patch and colour.
+
+    video: [batch, time, height, width, 3] in [0, 1]. Returns [batch, t, h, w, pixel]: minus the patch's mean, divided
+    by its (unbiased standard deviation + 1e-6), colour fastest.
+    """
+    patches = to_patches(video, config.tubelet_size, config.patch_size)
+    patches = patches.reshape(*patches.shape[:-1], -1, 3)
+    mean = patches.mean(-2, keepdims=True)
+    std = patches.std(-2, ddof=1, keepdims=True) + 1e-6
+    return ((patches - mean) / std).reshape(*patches.shape[:-2], -1)
