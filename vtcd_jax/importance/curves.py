@@ -1,0 +1,122 @@
+"""Attribution curves: the score while more and more concepts are removed, and the areas under them.
+
+Removing the most important concepts first should hurt at once (small area), the least important first should hurt late
+(large area); a random order lies between. Kowal et al. (2024), VTCD, figure 4 and table 1; layers: figure 8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+
+from vtcd_jax.concepts import Concepts
+from vtcd_jax.data import Clips
+from vtcd_jax.models import InputError, Model
+
+from .designs import removal_order
+from .engine import scores as run_scores
+from .score import Score, default_scores, score_functions, targets
+from .support import Support
+
+ORDERS = ("most-first", "least-first", "random")
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Scores along the removal of concepts.
+
+    score:    what is drawn.  removed: int [step], concepts removed, from 0 to all.  fraction: float [step], in [0, 1].
+    orders:   names of the curves: "most-first", "least-first", "random".
+    scores:   float64 [order, video, step]; "random" is the mean over the random orders.
+    random:   float64 [repeat, video, step], each random order on its own.
+    areas:    float64 [order], area under the mean curve by the trapezoid rule over ``fraction``, x running to 1.
+    areas_se: float64 [order], its standard error over clips; NaN with one clip.
+    """
+
+    score: str
+    removed: np.ndarray
+    fraction: np.ndarray
+    orders: tuple[str, ...]
+    scores: np.ndarray
+    random: np.ndarray
+    areas: np.ndarray
+    areas_se: np.ndarray
+
+    def mean(self) -> np.ndarray:
+        """float64 [order, step]: over clips."""
+        return self.scores.mean(1)
+
+
+def attribution_curve(
+    model: Model,
+    clips: Clips,
+    concepts: Concepts,
+    order: np.ndarray,
+    *,
+    score: str | Mapping[str, Score] | None = None,
+    steps: int = 20,
+    repeats: int = 5,
+    key: jax.Array,
+    target: str | int | None = None,
+    labels: np.ndarray | None = None,
+    chunk: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Curves:
+    """Curves on ``clips`` for concepts ranked by ``order`` (most important first), all layers and heads together.
+
+    steps: removals between nothing and everything.  repeats: random orders.  labels: target class per clip, else
+    ``target`` for all, else each clip's own predicted class.
+    """
+    score = default_scores(model)[0] if score is None else score
+    name = next(iter(score_functions(score)))
+    labels = targets(model, clips, target) if labels is None else labels
+    counts = removal_counts(len(order), steps)
+    design = curve_gates(order, counts, repeats, key)
+    support = Support(concepts.ids, len(concepts))
+    found = run_scores(model, clips, support, design, score=score, labels=labels, chunk=chunk, progress=progress)
+    return curves_from_scores(name, counts, len(order), found[name], repeats)
+
+
+def removal_counts(concepts: int, steps: int) -> np.ndarray:
+    """int [step]: how many concepts are gone, from 0 to all, in at most ``steps`` even steps without repeats."""
+    if steps < 1:
+        raise InputError(f"--steps {steps} must be at least 1")
+    return np.unique(np.round(np.linspace(0, concepts, steps + 1)).astype(int))
+
+
+def curve_gates(order: np.ndarray, counts: np.ndarray, repeats: int, key: jax.Array) -> np.ndarray:
+    """float32 gates [(2 + repeats) · step, concept]: most first, least first, then the random orders."""
+    randoms = [np.asarray(jax.random.permutation(jax.random.fold_in(key, i), len(order))) for i in range(repeats)]
+    return np.concatenate([removal_order(o, counts).gates for o in (order, order[::-1], *randoms)])
+
+
+def curves_from_scores(name: str, counts: np.ndarray, concepts: int, scores: np.ndarray, repeats: int) -> Curves:
+    """Curves from the scores [video, row] of ``curve_gates``."""
+    rows = scores.astype(np.float64).reshape(len(scores), 2 + repeats, len(counts)).swapaxes(0, 1)
+    three = np.stack([rows[0], rows[1], rows[2:].mean(0)])
+    fraction = counts / concepts
+    areas = np.trapezoid(three, fraction, axis=-1)  # [order, video]
+    clips = areas.shape[1]
+    spread = areas.std(1, ddof=1) / np.sqrt(clips) if clips > 1 else np.full(len(areas), np.nan)
+    return Curves(name, counts, fraction, ORDERS, three, rows[2:], areas.mean(1), spread)
+
+
+def released_area(curve: np.ndarray) -> float:
+    """The released code's area: trapezoids over ``x_i = i / len(curve)``, which stops short of 1. curve: [step]."""
+    return float(np.trapezoid(curve, np.arange(len(curve)) / len(curve)))
+
+
+def released_counts(concepts: int, per_step: int) -> np.ndarray:
+    """The released code's removals: ``per_step`` more each time, the last step removes everything; 0 comes first."""
+    steps = concepts // per_step + 1
+    return np.array([0, *(min(per_step * (s + 1), concepts) if s < steps - 1 else concepts for s in range(steps))])
+
+
+def layer_importance(order: np.ndarray, layer: np.ndarray) -> dict[int, float]:
+    """Mean of (n - rank) / n over the concepts of each layer, rank from 0 (figure 8, normalised as in the paper)."""
+    rank = np.argsort(order)
+    share = (len(order) - rank) / len(order)
+    return {int(block): float(share[layer == block].mean()) for block in np.unique(layer)}
