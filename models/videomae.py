@@ -49,7 +49,11 @@ class VideoMAEConfig:
 
 @dataclass(frozen=True)
 class VideoMAEPretrainConfig:
-    """Sizes of the autoencoder; ``decoder_head_norm_eps`` belongs to the norm before the pixel head."""
+    """Sizes of the autoencoder.
+
+    decoder_head_norm_eps belongs to the norm before the pixel head; ``encoder_norm`` tells whether the encoder ends in
+    one (the original's does, Hugging Face's only without mean pooling).
+    """
 
     family: str = "videomae-pretrain"
     image_size: int = 224
@@ -61,6 +65,7 @@ class VideoMAEPretrainConfig:
     num_heads: int = 12
     mlp_ratio: float = 4.0
     norm_eps: float = 1e-6
+    encoder_norm: bool = True
     decoder_width: int = 384
     decoder_depth: int = 4
     decoder_num_heads: int = 6
@@ -155,7 +160,8 @@ class Encoder(nn.Module):
         self.patch_embed = PatchEmbed(c.width, c.tubelet_size, c.patch_size)
         for i in range(c.depth):
             setattr(self, f"block_{i}", Block(c.num_heads, c.mlp_ratio, c.norm_eps, key_bias=False))
-        self.norm = nn.LayerNorm(epsilon=c.norm_eps)
+        if c.encoder_norm:
+            self.norm = nn.LayerNorm(epsilon=c.norm_eps)
 
     def embed(self, inputs: Inputs, tap: Tap) -> jax.Array:
         x = _embed(self.patch_embed, self.config, inputs)
@@ -167,7 +173,7 @@ class Encoder(nn.Module):
         return getattr(self, f"block_{index}")(x, tap.scope(f"block_{index}"))
 
     def finish(self, x: jax.Array, tap: Tap) -> jax.Array:
-        return tap("norm", self.norm(x))
+        return tap("norm", self.norm(x)) if self.config.encoder_norm else x
 
 
 class Decoder(nn.Module):
@@ -270,13 +276,13 @@ def fill_hidden(x: jax.Array, mask_token: jax.Array, token_mask: jax.Array) -> j
     return filled.reshape(b, t, h, w, -1)
 
 
-def reconstruction_target(video: jax.Array, config: VideoMAEPretrainConfig) -> jax.Array:
+def reconstruction_target(video: jax.Array | np.ndarray, config: VideoMAEPretrainConfig) -> jax.Array:
     """What the autoencoder predicts: pixels normalised per patch and colour.
 
     video: [batch, time, height, width, 3] in [0, 1]. Returns [batch, t, h, w, pixel]: minus the patch's mean, divided
     by its (unbiased standard deviation + 1e-6), colour fastest.
     """
-    patches = to_patches(video, config.tubelet_size, config.patch_size)
+    patches = to_patches(jnp.asarray(video), config.tubelet_size, config.patch_size)
     patches = patches.reshape(*patches.shape[:-1], -1, 3)
     mean = patches.mean(-2, keepdims=True)
     std = patches.std(-2, ddof=1, keepdims=True) + 1e-6

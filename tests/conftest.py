@@ -1,0 +1,49 @@
+"""Settings of every test: shapes are checked, float32 is exact, and nothing is left behind.
+
+Importing this module comes before any import of jax or of the library.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import hypothesis
+import pytest
+from jaxtyping import install_import_hook
+
+ROOT = Path(__file__).resolve().parent.parent
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
+if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores: one thread of linear algebra each
+    os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_cpu_multi_thread_eigen=false"
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+
+# Every function of the library with shapes in its annotations checks them when it is called.
+install_import_hook("vtcd_jax", "shape_checker.check")
+
+hypothesis.settings.register_profile("vtcd_jax", database=None, deadline=None, derandomize=True)
+hypothesis.settings.load_profile("vtcd_jax")
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """Folder of the reference arrays."""
+    return ROOT / "tests" / "golden"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Folder of real clips and large references beside the checkout; tests that need it skip without it."""
+    folder = ROOT.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip("needs the folder ../shared beside the checkout (real clips and large references)")
+    return folder

@@ -1,0 +1,44 @@
+"""What the README shows is what works: its Python example runs, its commands exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def readme(root: Path) -> str:
+    return (root / "README.md").read_text("utf-8")
+
+
+def blocks(text: str, language: str) -> list[tuple[int, str]]:
+    """(line number, code) of each fenced block in this language."""
+    found = (match for match in FENCE.finditer(text) if match[1] == language)
+    return [(text.count("\n", 0, match.start(2)), match[2]) for match in found]
+
+
+@pytest.mark.slow
+def test_python_example_runs(readme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All blocks one after the other, as a reader would paste them, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    found = blocks(readme, "python")
+    assert found
+    namespace: dict[str, object] = {"__name__": "__main__"}
+    for line, code in found:
+        exec(compile("\n" * line + code, "README.md", "exec"), namespace)
+
+
+def test_both_commands_stand_in_the_readme(readme: str) -> None:
+    shell = "\n".join(code for _, code in blocks(readme, "sh"))
+    assert "python3 scripts/dev.py demo" in shell
+    assert "python3 scripts/dev.py test" in shell
+
+
+def test_links_to_files_lead_somewhere(readme: str, root: Path) -> None:
+    targets = re.findall(r"\]\((?!\w+:|#)([^)#]+)", readme)
+    assert targets
+    assert [target for target in targets if not (root / target).exists()] == []
