@@ -94,7 +94,7 @@ def save_safetensors(path: str | Path, tensors: Mapping[str, Any], metadata: Map
     with replacing(path) as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for name, (shape, dtype, make) in entries.items():
-            array = np.ascontiguousarray(make())
+            array = np.asarray(make(), order="C")
             if array.shape != shape or array.dtype != dtype:
                 raise ValueError(f"tensor {name!r} was announced as {dtype}{shape}, came as {array.dtype}{array.shape}")
             file.write(array.reshape(-1).view(np.uint8).data)

@@ -176,9 +176,7 @@ def test_iou_ceiling_is_one_for_whole_tokens_and_the_known_value_for_half_tokens
     masks[0, :2, :4, :4] = True  # one token of a (2, 2, 2) grid
     masks[1, :2, :4, :4] = True
     masks[1, 2:, :4, :1] = True  # and a quarter of another: best left out, 32 of 40 voxels
-    clips = Clips.make(
-        np.arange(3 * 4 * 64 * 3, dtype=np.uint8).reshape(3, 4, 8, 8, 3), "abc", masks={"target": masks}
-    )
+    clips = Clips.make(np.arange(3 * 4 * 64 * 3, dtype=np.uint8).reshape(3, 4, 8, 8, 3), "abc", masks={"target": masks})
     np.testing.assert_allclose(world.iou_ceiling(clips, (2, 2, 2)), [1.0, 0.8, np.nan])
     with pytest.raises(InputError, match="does not divide"):
         world.iou_ceiling(clips, (3, 2, 2))

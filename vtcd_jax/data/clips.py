@@ -1,0 +1,97 @@
+"""Clips on the host: pixels, names, content hashes, labels and, where known, true masks.
+
+Axes: ``video`` counts clips, ``time`` frames; pixels are ``uint8`` RGB at the size that the model takes, not
+      yet
+normalised. The content hash of a clip seeds every random draw about it, so that neither the order of the
+clips nor the company they keep changes a result.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from vtcd_jax.models.errors import InputError
+
+
+def content_hash(clip: np.ndarray) -> str:
+    """SHA-256 (hex) of one clip's shape and pixels; equal pixels give equal hashes wherever they lie."""
+    digest = hashlib.sha256(f"{clip.dtype.str}{clip.shape}".encode())
+    digest.update(np.ascontiguousarray(clip).data)
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class Clips:
+    """A set of clips of one size and length.
+
+    video:   uint8 [video, time, height, width, 3], RGB
+    names:   one unique name per clip: a path below the folder that was read, or a world id
+    hashes:  sha256 (hex) of each clip's pixels
+    labels:  int32 [video], index into the model's labels, -1 where unknown
+    masks:   true masks by name ("target", "target_whole", "occluder", "container"), each bool
+             [video, time, height, width]; empty where unknown
+    query:   optional float or bool [video, time, height, width], the query mask of tracking models
+
+    Build one with ``Clips.make``, which checks the shapes and computes the hashes.
+    """
+
+    video: np.ndarray
+    names: tuple[str, ...]
+    hashes: tuple[str, ...]
+    labels: np.ndarray
+    masks: dict[str, np.ndarray] = field(default_factory=dict)
+    query: np.ndarray | None = None
+
+    @classmethod
+    def make(
+        cls,
+        video: np.ndarray,
+        names: Sequence[str],
+        labels: np.ndarray | Sequence[int] | None = None,
+        masks: Mapping[str, np.ndarray] | None = None,
+        query: np.ndarray | None = None,
+    ) -> Clips:
+        """Clips from arrays.
+
+        Raises InputError where the pixels are not uint8 [video, time, height, width, 3], names repeat, or
+        another array does not fit the pixels.
+        """
+        video = np.ascontiguousarray(video)
+        if video.dtype != np.uint8 or video.ndim != 5 or video.shape[-1] != 3:
+            raise InputError(
+                f"clips must be uint8 [video, time, height, width, 3], got {video.dtype} {list(video.shape)}"
+            )
+        names = tuple(str(name) for name in names)
+        if len(names) != len(video):
+            raise InputError(f"{len(video)} clips but {len(names)} names")
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise InputError(f"two clips share a name: {', '.join(repeated)}; give each its own")
+        numbers = np.full(len(video), -1) if labels is None else np.asarray(labels)
+        if numbers.shape != (len(video),):
+            raise InputError(f"{len(video)} clips but labels of shape {list(numbers.shape)}")
+        masks = {name: np.asarray(mask).astype(bool) for name, mask in (masks or {}).items()}
+        for name, mask in [*masks.items(), *([("query", query)] if query is not None else [])]:
+            if mask.shape != video.shape[:4]:
+                raise InputError(f"mask {name!r} is {list(mask.shape)}, its clips are {list(video.shape[:4])}")
+        hashes = tuple(content_hash(clip) for clip in video)
+        return cls(video, names, hashes, numbers.astype(np.int32), masks, query)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, indices: slice | int | Sequence[int] | np.ndarray) -> Clips:
+        """The chosen clips, as ``Clips`` also for one index; hashes are kept, not computed again."""
+        rows = np.atleast_1d(np.arange(len(self))[indices])
+        return Clips(
+            video=self.video[rows],
+            names=tuple(self.names[i] for i in rows),
+            hashes=tuple(self.hashes[i] for i in rows),
+            labels=self.labels[rows],
+            masks={name: mask[rows] for name, mask in self.masks.items()},
+            query=None if self.query is None else self.query[rows],
+        )
