@@ -1,0 +1,69 @@
+"""Concepts: from a network's features on clips to groups of space-time regions.
+
+    features ──upsample──▶ SLIC ──▶ tubelets ──k-means, elbow──▶ convex NMF ──▶ concepts
+
+SLIC, k-means, silhouettes and the factorisation work on plain arrays and know no network; ``discover`` and
+``assign`` put them together. Names are looked up on first use, so importing this package loads nothing heavy.
+
+Kowal, Dave, Ambrus, Gaidon, Derpanis & Tokmakov (2024), "Understanding Video Transformers via Universal
+Concept Discovery", CVPR, §4.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vtcd_jax.concepts.assignment import assign
+    from vtcd_jax.concepts.config import ElbowRule, NmfConfig, SlicConfig
+    from vtcd_jax.concepts.discovery import discover
+    from vtcd_jax.concepts.nmf import Factorization, convex_nmf
+    from vtcd_jax.concepts.overlaps import best_overlap, overlap, random_groups
+    from vtcd_jax.concepts.segment import concept_sites
+    from vtcd_jax.concepts.supervoxels import slic
+    from vtcd_jax.concepts.types import Concepts, Tubelets
+
+_HOMES = {
+    "Concepts": "types",
+    "ElbowRule": "config",
+    "Factorization": "nmf",
+    "NmfConfig": "config",
+    "SlicConfig": "config",
+    "Tubelets": "types",
+    "assign": "assignment",
+    "best_overlap": "overlaps",
+    "concept_sites": "segment",
+    "convex_nmf": "nmf",
+    "discover": "discovery",
+    "overlap": "overlaps",
+    "random_groups": "overlaps",
+    "slic": "supervoxels",
+}
+
+__all__ = [
+    "Concepts",
+    "ElbowRule",
+    "Factorization",
+    "NmfConfig",
+    "SlicConfig",
+    "Tubelets",
+    "assign",
+    "best_overlap",
+    "concept_sites",
+    "convex_nmf",
+    "discover",
+    "overlap",
+    "random_groups",
+    "slic",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,123 @@
+"""Known concepts on new clips: SLIC as in discovery, then non-negative codes on the fixed dictionary.
+
+Convex NMF labels the tubelets it was fitted to; it has no rule for others. A new tubelet gets the concept
+with the largest non-negative code among those of its head, codes being taken on dictionary rows of length
+one.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vtcd_jax.data.clips import Clips
+from vtcd_jax.models import InputError, Model
+
+from .codes import nonnegative_codes
+from .config import SlicConfig
+from .discovery import mean_silhouettes
+from .features import slic_size
+from .segment import Progress, check_sites, padded_features, padded_rows, segment, token_ids, widest
+from .types import Concepts, Tubelets
+
+
+def assign(
+    model: Model,
+    clips: Clips,
+    concepts: Concepts,
+    *,
+    progress: Progress | None = None,
+    workers: int | None = None,
+) -> Concepts:
+    """The same concepts (ids, names, dictionary) on new clips; a concept may have no tubelet there.
+
+    Weights are the deciding codes; silhouette and error are those of the new tubelets. SLIC settings are the
+    ones of discovery. Raises InputError for no clips, or a model whose sites do not fit the concepts.
+    """
+    if not len(clips):
+        raise InputError("no clips to find concepts in")
+    names, config = concepts.sites, slic_config(concepts)
+    grid, heads = check_sites(model, names)
+    if grid != tuple(concepts.grid) or (config.size or slic_size(model.preprocessing)) != tuple(concepts.slic_grid):
+        raise InputError(f"the model's tokens are {grid}, those of the concepts {concepts.grid}; use the same model")
+    tubelets, labels = segment(model, clips, names, config, workers=workers, progress=progress)
+    if tubelets.feature.shape[1] != concepts.dictionary.shape[1]:
+        raise InputError("features and dictionary differ in channels; use the model the concepts were found in")
+    assignment = np.full(len(tubelets), -1, np.int32)
+    weights = np.zeros(len(tubelets), np.float32)
+    silhouette, error = np.full((2, len(concepts)), np.nan, np.float32)
+    for s, name in enumerate(names):
+        _assign_site(s, heads[name], tubelets, concepts, assignment, weights, silhouette, error)
+        if progress:
+            progress("assign", s + 1, len(names))
+    return Concepts(
+        sites=names,
+        grid=concepts.grid,
+        slic_grid=concepts.slic_grid,
+        site=concepts.site,
+        head=concepts.head,
+        number=concepts.number,
+        dictionary=concepts.dictionary,
+        tubelets=tubelets,
+        assignment=assignment,
+        weights=weights,
+        ids=token_ids(tubelets, assignment, labels, names, grid, config.grid_rule),
+        labels=labels,
+        silhouette=silhouette,
+        error=error,
+        converged=concepts.converged,
+        settings=concepts.settings | {"assigned": "non-negative codes"},
+        video_names=clips.names,
+        video_hashes=clips.hashes,
+    )
+
+
+def slic_config(concepts: Concepts) -> SlicConfig:
+    """The SLIC settings of discovery; the defaults where concepts carry none."""
+    fields = dict(concepts.settings.get("slic", {}))
+    if fields.get("size") is not None:
+        fields["size"] = tuple(fields["size"])
+    return SlicConfig(**fields)
+
+
+def _assign_site(
+    site: int,
+    heads: int,
+    tubelets: Tubelets,
+    concepts: Concepts,
+    assignment: np.ndarray,
+    weights: np.ndarray,
+    silhouette: np.ndarray,
+    error: np.ndarray,
+) -> None:
+    """Fills in the four result arrays for one site, all heads in one compiled call."""
+    rows = padded_rows(tubelets, site, heads, widest(tubelets))
+    own = [np.flatnonzero((concepts.site == site) & (concepts.head == head)) for head in range(heads)]
+    missing = [str(head) for head in range(heads) if not len(own[head])]
+    if missing:
+        raise InputError(f"no concepts for site {concepts.sites[site]}, head {', '.join(missing)}")
+    _, counts = np.unique(np.stack([concepts.site, concepts.head]), axis=1, return_counts=True)
+    dictionary = np.zeros((heads, int(counts.max()), concepts.dictionary.shape[1]), np.float32)
+    for head, ids in enumerate(own):
+        dictionary[head, : len(ids)] = concepts.dictionary[ids]
+    X = padded_features(tubelets, rows)
+    codes, errors = (np.asarray(a) for a in _codes(jnp.asarray(X), jnp.asarray(dictionary)))
+    chosen = np.where(rows >= 0, codes.argmax(-1), -1).astype(np.int32)
+    widths = mean_silhouettes(X, chosen, dictionary.shape[1])
+    for head, ids in enumerate(own):
+        real = rows[head] >= 0
+        assignment[rows[head, real]] = ids[chosen[head, real]]
+        weights[rows[head, real]] = codes[head, real, chosen[head, real]]
+        silhouette[ids], error[ids] = widths[head], errors[head]
+
+
+@jax.jit
+def _codes(X: jax.Array, dictionary: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Codes [head, sample, concept] and relative reconstruction error [head]."""
+    codes = jax.vmap(nonnegative_codes)(X, dictionary)
+    norms = jnp.sqrt((dictionary**2).sum(-1, keepdims=True))
+    unit = dictionary / jnp.maximum(norms, jnp.finfo(X.dtype).tiny)
+    residual = X - jnp.einsum("hsk,hkc->hsc", codes, unit, precision="highest")
+    total = jnp.maximum((X**2).sum((1, 2)), jnp.finfo(X.dtype).tiny)
+    return codes, jnp.sqrt((residual**2).sum((1, 2)) / total)

@@ -1,0 +1,133 @@
+"""Settings of discovery. Each difference between the paper and its released code is a named option.
+
+``released`` is what the published code does, ``paper`` what the text says; the defaults are the released
+choices except where the released one is only slower (10 000 NMF steps instead of a stopping rule).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from vtcd_jax.models.errors import InputError
+
+
+@dataclass(frozen=True)
+class SlicConfig:
+    """How one head's features become tubelets.
+
+    n_segments:      requested number of segments; the seeds lie on a regular grid, so their number differs a
+                     little.
+    compactness:     weight of position against features (0.1 VideoMAE, 0.01 TCOW, 0.15 InternVideo).
+    min_size_factor, max_size_factor: smallest and largest segment, in units of the mean size per seed.
+    upsample:        "linear" (trilinear with aligned corners: released, clips) or "nearest" (released, whole
+                     videos).
+    size:            (time, height, width) before SLIC; None: the frames of the clip at half its height and
+                     width.
+    pooling:         "mean" over the tubelet's voxels, or "released-volume": the sum over the voxels of the
+                     volume (the literal eq. 1, which scales a vector by the size of its tubelet).
+    min_fraction:    smaller tubelets are dropped.
+    grid_rule:       how labels reach the token grid: "nearest" (first voxel of a token: released) or
+                     "majority".
+    """
+
+    n_segments: int = 12
+    compactness: float = 0.1
+    min_size_factor: float = 0.5
+    max_size_factor: float = 3.0
+    upsample: Literal["linear", "nearest"] = "linear"
+    size: tuple[int, int, int] | None = None
+    pooling: Literal["mean", "released-volume"] = "mean"
+    min_fraction: float = 0.001
+    grid_rule: Literal["nearest", "majority"] = "nearest"
+
+    def __post_init__(self) -> None:
+        _one_of("upsample", self.upsample, ("linear", "nearest"))
+        _one_of("pooling", self.pooling, ("mean", "released-volume"))
+        _one_of("grid_rule", self.grid_rule, ("nearest", "majority"))
+        if not 1 <= self.n_segments <= 100:
+            raise InputError(f"n_segments must lie in 1..100, got {self.n_segments}")
+        if not self.compactness > 0:
+            raise InputError(f"compactness must be above 0, got {self.compactness}")
+
+
+@dataclass(frozen=True)
+class ElbowRule:
+    """How many concepts a head gets.
+
+    rule:      "released": the first k whose k-means objective exceeds ``threshold`` times that of k - 1 (else
+               the last k); "paper": the smallest k whose silhouette reaches ``threshold`` times the best;
+               "fixed": ``number``.
+    threshold: None: 0.95 for "released", 0.9 for "paper".
+    maximum:   k stays below it: 1 … min(maximum, tubelets) - 1.
+    number:    for "fixed".
+    take:      "after": the k that triggered the stop (released), or "before": the last one that still paid.
+    """
+
+    rule: Literal["released", "paper", "fixed"] = "released"
+    threshold: float | None = None
+    maximum: int = 15
+    number: int = 5
+    take: Literal["after", "before"] = "after"
+
+    def __post_init__(self) -> None:
+        _one_of("rule", self.rule, ("released", "paper", "fixed"))
+        _one_of("take", self.take, ("after", "before"))
+        if self.maximum < 2:
+            raise InputError(f"maximum must be at least 2, got {self.maximum}")
+        if self.number < 1:
+            raise InputError(f"number must be at least 1, got {self.number}")
+
+    @property
+    def level(self) -> float:
+        """The threshold in use."""
+        if self.threshold is not None:
+            return self.threshold
+        return 0.9 if self.rule == "paper" else 0.95
+
+    @property
+    def largest(self) -> int:
+        """The largest k that this rule can choose."""
+        return self.number if self.rule == "fixed" else self.maximum - 1
+
+
+@dataclass(frozen=True)
+class NmfConfig:
+    """How tubelets become concepts.
+
+    elbow:        number of concepts per head.
+    assignment:   a tubelet's concept is the largest entry of its row of "G" (convex weights: released) or of
+                  its column of "H" (codes).
+    max_steps:    most NMF steps.
+    tol:          stop when the error fell by less than this share over the last 20 steps; 0 runs all steps.
+    restarts:     k-means starts, of which the best is kept.
+    kmeans_steps: most steps of one start.
+    """
+
+    elbow: ElbowRule = field(default_factory=ElbowRule)
+    assignment: Literal["G", "H"] = "G"
+    max_steps: int = 2000
+    tol: float = 1e-4
+    restarts: int = 10
+    kmeans_steps: int = 300
+
+    def __post_init__(self) -> None:
+        _one_of("assignment", self.assignment, ("G", "H"))
+        for name in ("max_steps", "restarts", "kmeans_steps"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+    @classmethod
+    def released(cls) -> NmfConfig:
+        """The released code: inertia elbow at 0.95, 10 000 steps, labels from G."""
+        return cls(max_steps=10_000, tol=0.0)
+
+    @classmethod
+    def paper(cls) -> NmfConfig:
+        """The paper's text: silhouette elbow at 0.9."""
+        return cls(elbow=ElbowRule(rule="paper"))
+
+
+def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise InputError(f"{name} must be one of {', '.join(known)}; got {value!r}")

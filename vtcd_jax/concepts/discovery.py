@@ -1,0 +1,215 @@
+"""Discovery of concepts: tubelets of every head grouped by convex NMF, at as many concepts as the elbow
+gives.
+
+Kowal et al. (2024), §4.1-4.2. Heads are independent: a concept lives in one head of one site.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
+from importlib.metadata import version
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vtcd_jax.data.clips import Clips
+from vtcd_jax.models import InputError, Model
+
+from .config import NmfConfig, SlicConfig
+from .features import slic_size
+from .nmf import Factorization, fit_heads
+from .number import choose_numbers
+from .segment import (
+    Progress,
+    check_sites,
+    concept_sites,
+    padded_features,
+    padded_rows,
+    segment,
+    token_ids,
+    widest,
+)
+from .silhouette import silhouette
+from .types import Concepts, Tubelets
+
+
+class _Layer(NamedTuple):
+    """One site on its way: rows [head, sample] of its tubelets (-1 padding), numbers [head], start labels."""
+
+    rows: np.ndarray
+    numbers: np.ndarray
+    labels: np.ndarray
+
+
+class _Head(NamedTuple):
+    """Concepts of one head: rows of its tubelets, concept per row from 0, deciding weight, dictionary,
+    quality.
+    """
+
+    rows: np.ndarray
+    concept: np.ndarray
+    weights: np.ndarray
+    dictionary: np.ndarray
+    silhouette: float
+    error: float
+    converged: bool
+
+
+def discover(
+    model: Model,
+    clips: Clips,
+    *,
+    sites: Sequence[str] | None = None,
+    slic: SlicConfig | None = None,
+    nmf: NmfConfig | None = None,
+    key: jax.Array | None = None,
+    progress: Progress | None = None,
+    workers: int | None = None,
+) -> Concepts:
+    """Concepts of every head of the given sites on a set of clips.
+
+    sites:    per-head sites (or streams, each one head) of one grid; None: the keys of all (encoder) blocks.
+    slic:     how features become tubelets.   nmf: how tubelets become concepts.
+    key:      seeds k-means, folded per site and head; None: seed 0. Equal keys give equal concepts.
+    progress: called as progress(stage, done, total) with stages "segment", "count", "factorise".
+    workers:  threads for SLIC; changes no result.
+
+    Concepts that no tubelet chose are dropped and the others renumbered. Raises InputError for no clips,
+    unknown sites and features that are not finite.
+    """
+    slic, nmf, key = slic or SlicConfig(), nmf or NmfConfig(), jax.random.key(0) if key is None else key
+    names = tuple(sites) if sites is not None else concept_sites(model)
+    grid, heads = check_sites(model, names)
+    if not len(clips):
+        raise InputError("no clips to discover concepts in")
+    tubelets, labels = segment(model, clips, names, slic, workers=workers, progress=progress)
+    layers = _choose(tubelets, names, heads, nmf, key, progress)
+    found = _factorise(tubelets, layers, nmf, progress)
+    settings = {
+        "model": model.name,
+        "slic": asdict(slic),
+        "nmf": asdict(nmf),
+        "key": np.asarray(jax.random.key_data(key)).tolist(),
+        "versions": {name: version(name) for name in ("jax", "numpy", "scikit-image")},
+    }
+    return _gather(found, tubelets, labels, names, grid, slic.size or slic_size(model.preprocessing), settings, clips)
+
+
+def _choose(
+    tubelets: Tubelets,
+    names: Sequence[str],
+    heads: dict[str, int],
+    nmf: NmfConfig,
+    key: jax.Array,
+    progress: Progress | None,
+) -> list[_Layer]:
+    """Number of concepts and k-means labels for every head, site by site."""
+    width, layers = widest(tubelets), []
+    for s, name in enumerate(names):
+        rows = padded_rows(tubelets, s, heads[name], width)
+        own = jax.random.fold_in(key, zlib.crc32(name.encode()))
+        numbers, labels = choose_numbers(
+            padded_features(tubelets, rows), rows >= 0, own, nmf.elbow,
+            restarts=nmf.restarts, kmeans_steps=nmf.kmeans_steps,
+        )  # fmt: skip
+        layers.append(_Layer(rows, numbers, labels))
+        if progress:
+            progress("count", s + 1, len(names))
+    return layers
+
+
+def _factorise(
+    tubelets: Tubelets, layers: list[_Layer], nmf: NmfConfig, progress: Progress | None
+) -> list[list[_Head]]:
+    """Convex NMF of all heads, one compiled call per site; site -> head -> concepts."""
+    concepts = max(int(layer.numbers.max()) for layer in layers)
+    found = []
+    for s, layer in enumerate(layers):
+        X = padded_features(tubelets, layer.rows)
+        fit = fit_heads(X, layer.labels, layer.numbers, concepts=concepts, max_steps=nmf.max_steps, tol=nmf.tol)
+        fit = jax.tree.map(np.asarray, fit)
+        _check(fit)
+        deciding = fit.weights if nmf.assignment == "G" else np.swapaxes(fit.codes, 1, 2)  # [head, sample, concept]
+        chosen = np.where(layer.rows >= 0, deciding.argmax(-1), -1).astype(np.int32)
+        widths = mean_silhouettes(X, chosen, concepts)
+        found.append(
+            [_head(h, layer.rows[h], chosen[h], deciding[h], fit, float(widths[h])) for h in range(len(layer.rows))]
+        )
+        if progress:
+            progress("factorise", s + 1, len(layers))
+    return found
+
+
+def _check(fit: Factorization) -> None:
+    if not np.isfinite(fit.dictionary).all():
+        raise InputError("the factorisation overflowed; check the features of this model")
+
+
+def _head(
+    head: int, rows: np.ndarray, chosen: np.ndarray, deciding: np.ndarray, fit: Factorization, width: float
+) -> _Head:
+    """One head's concepts, without those that no tubelet chose."""
+    real = rows >= 0
+    used, concept = np.unique(chosen[real], return_inverse=True)
+    weights = deciding[real, chosen[real]]
+    error, converged = float(fit.error[head, -1]), bool(fit.converged[head])
+    return _Head(rows[real], concept, weights, np.asarray(fit.dictionary)[head, used], width, error, converged)
+
+
+def mean_silhouettes(X: np.ndarray, labels: np.ndarray, groups: int) -> np.ndarray:
+    """float32 [head]: mean silhouette of each head's labels [head, sample] (-1 for padding); nan where
+    undefined.
+    """
+    return np.asarray(_mean_silhouettes(jnp.asarray(X), jnp.asarray(labels), groups=groups))
+
+
+@partial(jax.jit, static_argnames="groups")
+def _mean_silhouettes(X: jax.Array, labels: jax.Array, *, groups: int) -> jax.Array:
+    return jax.lax.map(lambda a: silhouette(a[0], a[1], groups=groups), (X, labels))
+
+
+def _gather(
+    found: list[list[_Head]],
+    tubelets: Tubelets,
+    labels: dict[str, np.ndarray],
+    names: tuple[str, ...],
+    grid: tuple[int, int, int],
+    slic_grid: tuple[int, int, int],
+    settings: dict,
+    clips: Clips,
+) -> Concepts:
+    """Numbers the concepts of all heads through and puts everything into one result."""
+    assignment = np.full(len(tubelets), -1, np.int32)
+    weights = np.zeros(len(tubelets), np.float32)
+    columns: dict[str, list] = {name: [] for name in ("site", "head", "number", "silhouette", "error", "converged")}
+    total = 0
+    for s, layer in enumerate(found):
+        for h, part in enumerate(layer):
+            assignment[part.rows] = total + part.concept
+            weights[part.rows] = part.weights
+            k = len(part.dictionary)
+            total += k
+            values = (s, h, None, part.silhouette, part.error, part.converged)
+            for name, value in zip(columns, values, strict=True):
+                columns[name] += list(range(1, k + 1)) if name == "number" else [value] * k
+    dtypes = {"site": "int32", "head": "int32", "number": "int32", "converged": "bool"}
+    return Concepts(
+        sites=names,
+        grid=grid,
+        slic_grid=slic_grid,
+        dictionary=np.concatenate([part.dictionary for layer in found for part in layer]),
+        tubelets=tubelets,
+        assignment=assignment,
+        weights=weights,
+        ids=token_ids(tubelets, assignment, labels, names, grid, settings["slic"]["grid_rule"]),
+        labels=labels,
+        settings=settings,
+        video_names=clips.names,
+        video_hashes=clips.hashes,
+        **{name: np.array(column, dtypes.get(name, "float32")) for name, column in columns.items()},
+    )

@@ -1,0 +1,133 @@
+"""How well concepts coincide with true masks, and the control: groups of tubelets drawn at random.
+
+    IoU of a concept in a clip = |support ∩ mask| / |support ∪ mask| over all voxels of the clip
+
+The support is compared at the resolution of the mask, to which SLIC labels are resized by nearest neighbour.
+Choose on one set of clips, judge on another: ``best_overlap``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import jax
+import numpy as np
+
+from vtcd_jax.models.errors import InputError
+
+from .features import nearest_index
+from .segment import token_ids
+from .tubelets import cell_counts
+from .types import Concepts
+
+
+@dataclass(frozen=True, eq=False)
+class Overlap:
+    """The concept that overlaps most with a mask on one set of clips, and what it keeps on another.
+
+    concept:  its id.
+    chosen:   float, its mean IoU on the clips it was chosen on.
+    held_out: float, its mean IoU on the other clips; se its standard error over them.
+    per_video: float64 [video], its IoU on each of the other clips; nan where their mask is empty.
+    """
+
+    concept: int
+    chosen: float
+    held_out: float
+    se: float
+    per_video: np.ndarray
+
+
+def overlap(concepts: Concepts, masks: np.ndarray) -> np.ndarray:
+    """IoU of every concept with a mask in every clip: float64 [video, concept].
+
+    masks: bool [video, time, height, width], any resolution. An absent concept has IoU 0; a clip with an
+           empty mask is
+    nan. Raises InputError when the number of clips differs.
+    """
+    masks = np.asarray(masks, bool)
+    if masks.ndim != 4 or len(masks) != concepts.videos:
+        raise InputError(f"masks must be [{concepts.videos}, time, height, width]; got {list(masks.shape)}")
+    inside, size = _counts(concepts, masks)
+    both = np.zeros((concepts.videos, len(concepts)))
+    own = np.zeros_like(both)
+    t = concepts.tubelets
+    where = (t.video, t.site, t.head, t.label)
+    np.add.at(both, (t.video, concepts.assignment), inside[where])
+    np.add.at(own, (t.video, concepts.assignment), size[where])
+    total = masks.sum((1, 2, 3))[:, None]
+    return np.where(total > 0, both / np.maximum(own + total - both, 1), np.nan)
+
+
+def _counts(concepts: Concepts, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Voxels of each label inside the mask, and in all: float64 [video, site, head, 256], at the masks'
+    resolution.
+
+    Counts per SLIC voxel how many voxels of the mask's grid copy it; summing those equals resizing the
+    labels.
+    """
+    heads = max(concepts.labels[site].shape[-1] for site in concepts.sites)
+    inside = np.zeros((concepts.videos, len(concepts.sites), heads, 256))
+    size = np.zeros_like(inside)
+    copies = _copies(masks.shape[1:], concepts.slic_grid).ravel()
+    for video, mask in enumerate(masks):
+        hits = cell_counts(mask, concepts.slic_grid).ravel()
+        for s, site in enumerate(concepts.sites):
+            for head in range(concepts.labels[site].shape[-1]):
+                labels = concepts.labels[site][video, ..., head].ravel()
+                inside[video, s, head] = np.bincount(labels, weights=hits, minlength=256)
+                size[video, s, head] = np.bincount(labels, weights=copies, minlength=256)
+    return inside, size
+
+
+def _copies(fine: tuple[int, ...], coarse: tuple[int, ...]) -> np.ndarray:
+    """How many voxels of the fine grid copy each voxel of the coarse one in nearest-neighbour resizing."""
+    t, h, w = (np.bincount(nearest_index(f, c), minlength=c) for f, c in zip(fine, coarse, strict=True))
+    return (t[:, None, None] * h[:, None] * w).astype(np.float64)
+
+
+def best_overlap(
+    choosing: Concepts, choosing_masks: np.ndarray, judging: Concepts, judging_masks: np.ndarray
+) -> Overlap:
+    """Takes the concept with the highest mean IoU on one set of clips and measures it on another.
+
+    Both must hold the same concepts (as ``assign`` gives them, or ``random_groups`` of both). Clips whose
+    mask is empty do not count. Raises InputError when the concepts differ or every mask of a set is empty.
+    """
+    if choosing.names != judging.names:
+        raise InputError("the two sets hold different concepts; use `assign` for the second")
+    first, second = overlap(choosing, choosing_masks), overlap(judging, judging_masks)
+    for name, values in (("choosing", first), ("judging", second)):
+        if np.isnan(values).all():
+            raise InputError(f"every mask of the {name} clips is empty")
+    means = np.nanmean(first, axis=0)
+    concept = int(means.argmax())
+    kept = second[:, concept]
+    count = int((~np.isnan(kept)).sum())
+    se = float(np.nanstd(kept, ddof=1) / np.sqrt(count)) if count > 1 else float("nan")
+    return Overlap(concept, float(means[concept]), float(np.nanmean(kept)), se, kept)
+
+
+def random_groups(concepts: Concepts, key: jax.Array, *, within: str = "head") -> Concepts:
+    """The control: as many groups of the same sizes, in the same heads, of tubelets drawn at random.
+
+    within: "head" shuffles the concepts of a head's tubelets over all clips; "video" inside each clip, so
+            that a group is
+    present in the very clips of its concept, with as many tubelets there: a stricter control.
+    Dictionary, weights and quality belong to the real concepts and are kept only as placeholders.
+    """
+    if within not in ("head", "video"):
+        raise InputError(f"within must be head or video; got {within!r}")
+    draw = np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())
+    t = concepts.tubelets
+    columns = [t.site, t.head] + ([t.video] if within == "video" else [])
+    _, block = np.unique(np.stack(columns), axis=1, return_inverse=True)
+    # Shuffle everything, then sort stably by block: the tubelets of a block in random order.
+    order = draw.permutation(len(t))
+    order = order[np.argsort(block[order], kind="stable")]
+    assignment = np.empty_like(concepts.assignment)
+    assignment[np.argsort(block, kind="stable")] = concepts.assignment[order]
+    rule = concepts.settings.get("slic", {}).get("grid_rule", "nearest")
+    ids = token_ids(t, assignment, concepts.labels, concepts.sites, concepts.grid, rule)
+    settings = concepts.settings | {"control": f"random tubelets within each {within}"}
+    return replace(concepts, assignment=assignment, ids=ids, settings=settings)

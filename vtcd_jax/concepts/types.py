@@ -1,0 +1,142 @@
+"""Results of discovery: tubelets, and the concepts they form. Host arrays with their settings.
+
+Axes: ``tubelet`` runs over all sites, heads and clips; ``concept`` over the concepts of all sites and heads.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Tubelets:
+    """Tubelets in the order (site, head, video, label).
+
+    site, head, video: int32 [tubelet]; site is an index into ``Concepts.sites``.
+    label:   int32 [tubelet], the SLIC label in that clip and head.
+    size:    int32 [tubelet], voxels at SLIC resolution.
+    feature: float32 [tubelet, channel], mean of the site's features over the tubelet.
+    """
+
+    site: np.ndarray
+    head: np.ndarray
+    video: np.ndarray
+    label: np.ndarray
+    size: np.ndarray
+    feature: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.site)
+
+
+@dataclass(frozen=True, eq=False)
+class Concepts:
+    """Concepts of a network on a set of clips.
+
+    sites:      names of the sites; a per-head site, or a stream taken as one head.
+    grid:       (time, height, width) of the tokens.   slic_grid: the same of the SLIC volumes.
+    site, head: int32 [concept], where it lives; number: int32 [concept], 1-based inside its head.
+    dictionary: float32 [concept, channel], the rows of W.
+    tubelets:   all tubelets of these clips.
+    assignment: int32 [tubelet], the concept of each.
+    weights:    float32 [tubelet], the entry of G or H that decided it.
+    ids:        site -> int32 [video, time, height, width, head, 1], concept of each token, -1 for none.
+    labels:     site -> uint8 [video, time', height', width', head], SLIC labels.
+    silhouette: float32 [concept], mean silhouette of its head; nan where undefined (one concept only).
+    error:      float32 [concept], relative reconstruction error of its head.
+    converged:  bool [concept], whether its head's factorisation met the tolerance.
+    settings:   how they were found; JSON-able.
+    video_names, video_hashes: the clips.
+    """
+
+    sites: tuple[str, ...]
+    grid: tuple[int, int, int]
+    slic_grid: tuple[int, int, int]
+    site: np.ndarray
+    head: np.ndarray
+    number: np.ndarray
+    dictionary: np.ndarray
+    tubelets: Tubelets
+    assignment: np.ndarray
+    weights: np.ndarray
+    ids: dict[str, np.ndarray]
+    labels: dict[str, np.ndarray]
+    silhouette: np.ndarray
+    error: np.ndarray
+    converged: np.ndarray
+    settings: dict[str, Any] = field(default_factory=dict)
+    video_names: tuple[str, ...] = ()
+    video_hashes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        """Number of concepts."""
+        return len(self.site)
+
+    @property
+    def videos(self) -> int:
+        """Number of clips."""
+        return len(self.video_names)
+
+    @cached_property
+    def layers(self) -> tuple[int, ...]:
+        """Layer of each site: its block number, or its position among ``sites`` where the name has none."""
+        blocks = [re.search(r"block_(\d+)", site) for site in self.sites]
+        return tuple(int(m[1]) if m else i for i, m in enumerate(blocks))
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """``Layer{l}-Head{h}-concept_{n}``; the site stands for the layer where two sites share a layer."""
+        unique = len(set(self.layers)) == len(self.sites)
+        places = [f"Layer{layer}" if unique else site for layer, site in zip(self.layers, self.sites, strict=True)]
+        return tuple(
+            f"{places[s]}-Head{h}-concept_{n}" for s, h, n in zip(self.site, self.head, self.number, strict=True)
+        )
+
+    def present(self) -> np.ndarray:
+        """bool [video, concept]: has the clip a tubelet of the concept?"""
+        found = np.zeros((self.videos, len(self)), bool)
+        found[self.tubelets.video, self.assignment] = True
+        return found
+
+    def count(self) -> np.ndarray:
+        """int64 [concept]: its number of tubelets."""
+        return np.bincount(self.assignment, minlength=len(self))
+
+    def spread(self) -> np.ndarray:
+        """float64 [concept] in [0, 1]: clips that have it, per tubelet; 0 without tubelets."""
+        return self.present().sum(0) / np.maximum(self.count(), 1)
+
+    def size(self) -> np.ndarray:
+        """int64 [concept]: voxels of its tubelets at SLIC resolution."""
+        return np.bincount(self.assignment, weights=self.tubelets.size, minlength=len(self)).astype(np.int64)
+
+    def support(self, concept: int) -> np.ndarray:
+        """bool [video, time', height', width'] at SLIC resolution: the union of its tubelets in every
+        clip.
+        """
+        labels = self.labels[self.sites[self.site[concept]]][..., self.head[concept]]
+        wanted = np.zeros((self.videos, 256), bool)
+        rows = self.assignment == concept
+        wanted[self.tubelets.video[rows], self.tubelets.label[rows]] = True
+        return np.stack([mask[clip] for mask, clip in zip(wanted, labels, strict=True)])
+
+    def save(self, folder: str | Path) -> None:
+        """Writes ``concepts.safetensors``, ``concepts_labels.npz`` and ``concepts.csv``; equal concepts,
+        equal bytes.
+        """
+        from .store import save_concepts
+
+        save_concepts(self, folder)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Concepts:
+        """Reads what ``save`` wrote. Raises InputError for missing or damaged files."""
+        from .store import load_concepts
+
+        return load_concepts(folder)
