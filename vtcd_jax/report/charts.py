@@ -1,0 +1,150 @@
+"""The report's charts: removal curves, layers, importance with its errors, overlap with true masks.
+
+Each function returns one ``<svg>``. Numbers in drawings are given in text beside them too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from vtcd_jax.importance.curves import Curves
+
+from . import svg
+
+# Order of a curve -> (its class in the page's style, its name).
+ORDERS = {
+    "most-first": ("most", "most important first"),
+    "random": ("random", "random order"),
+    "least-first": ("least", "least important first"),
+}
+WIDTH, HEIGHT = 480.0, 300.0
+LEFT, RIGHT, TOP, BOTTOM = 46.0, 12.0, 30.0, 42.0
+
+
+def order_style(order: str) -> tuple[str, str]:
+    """(class, name) of a curve."""
+    return ORDERS.get(order, ("random", order))
+
+
+def bands(curves: Curves) -> tuple[np.ndarray, np.ndarray]:
+    """Mean over clips and its standard error (0 with one clip), both float64 [order, step]."""
+    clips = curves.scores.shape[1]
+    if clips == 1:
+        return curves.scores[:, 0], np.zeros_like(curves.scores[:, 0])
+    return curves.scores.mean(1), curves.scores.std(1, ddof=1) / math.sqrt(clips)
+
+
+def curve_chart(curves: Curves, title: str) -> str:
+    """Mean score over the share of concepts removed, one line per order, shaded by its standard error over clips.
+
+    title: what stands above the y axis.
+    """
+    mean, error = bands(curves)
+    found = curves.scores  # a share cannot be above 1 or below 0, and neither is its band drawn there
+    low, high = (np.clip(mean + sign * error, found.min(), found.max()) for sign in (-1, 1))
+    marks = svg.ticks(float(low.min()), float(high.max()))
+    x = svg.linear(0, 1, LEFT, WIDTH - RIGHT)
+    y = svg.linear(marks[0], marks[-1], HEIGHT - BOTTOM, TOP)
+    parts = [_y_axis(marks, y), svg.text(LEFT, 16, title, class_="axis")]
+    for share in (0, 0.25, 0.5, 0.75, 1):
+        anchor = "end" if share == 1 else "middle"
+        parts.append(svg.text(x(share), HEIGHT - BOTTOM + 18, f"{share:.0%}", anchor))
+    parts.append(svg.text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, "concepts removed", "middle", "axis"))
+    across = [x(f) for f in curves.fraction]
+    rows = sorted(range(len(curves.orders)), key=lambda i: curves.orders[i] != "random")  # random lies below the others
+    for i in rows:
+        outline = svg.points(across + across[::-1], [y(v) for v in (*high[i], *low[i][::-1])])
+        parts.append(svg.element("polygon", points=outline, class_=f"band {order_style(curves.orders[i])[0]}"))
+    for i in rows:
+        path = svg.points(across, [y(v) for v in mean[i]])
+        parts.append(svg.element("polyline", points=path, class_=f"curve {order_style(curves.orders[i])[0]}"))
+    label = f"{title} while concepts are removed: " + ", ".join(
+        f"{order_style(order)[1]} ends at {mean[i, -1]:.3g} from {mean[i, 0]:.3g} with area {curves.areas[i]:.3g}"
+        for i, order in enumerate(curves.orders)
+    )
+    return svg.drawing(WIDTH, HEIGHT, "".join(parts), label, "chart")
+
+
+def layer_chart(layers: Mapping[int | str, float], title: str) -> str:
+    """A bar per layer in [0, 1], with the line 0.5 on which they would all lie if layers did not matter."""
+    x = svg.linear(0, len(layers), LEFT, WIDTH - RIGHT)
+    y = svg.linear(0, 1, HEIGHT - BOTTOM, TOP)
+    parts = [_y_axis(svg.ticks(0, 1), y), svg.text(LEFT, 16, title, class_="axis")]
+    wide = x(1) - x(0)
+    every = math.ceil(len(layers) / 16)
+    gap = min(0.14 * wide, 6)
+    for i, (layer, value) in enumerate(layers.items()):
+        top = y(min(max(value, 0.0), 1.0))
+        bar = {"x": x(i) + gap, "y": top, "width": min(wide - 2 * gap, 64), "height": max(y(0) - top, 0)}
+        bar["x"] += (wide - 2 * gap - bar["width"]) / 2
+        name = svg.element("title", svg.escape(f"layer {layer}: {value:.3f}"))
+        parts.append(svg.element("rect", name, **bar, rx=2, class_="bar"))
+        if i % every == 0:
+            parts.append(svg.text(x(i + 0.5), HEIGHT - BOTTOM + 18, _short(str(layer)), "middle"))
+    parts.append(svg.line(LEFT, y(0.5), WIDTH - RIGHT, y(0.5), "even"))
+    parts.append(svg.text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, "layer", "middle", "axis"))
+    label = f"{title} per layer: " + ", ".join(f"{k} {v:.2f}" for k, v in layers.items())
+    return svg.drawing(WIDTH, HEIGHT, "".join(parts), label, "chart")
+
+
+def importance_extent(value: np.ndarray, *errors: np.ndarray) -> tuple[float, float]:
+    """Common domain of all importance bars: zero, the values and their errors (unknown ones count 0)."""
+    widest = np.maximum.reduce([np.zeros_like(value), *(np.nan_to_num(e) for e in errors)])
+    return min(0.0, float((value - widest).min())), max(0.0, float((value + widest).max()))
+
+
+def importance_bar(value: float, se_masks: float, se_videos: float, extent: tuple[float, float]) -> str:
+    """A bar from zero; thick whisker: error for these clips, thin one with ends: for new clips."""
+    width, height = 150.0, 20.0
+    x = svg.linear(*extent, 4, width - 4) if extent[1] > extent[0] else svg.linear(0, 1, 4, width - 4)
+    middle = height / 2
+    left, right = sorted((x(0), x(value)))
+    parts = [
+        svg.element(
+            "rect", x=left, y=middle - 5, width=right - left, height=10, class_="value" if value >= 0 else "value minus"
+        ),
+        svg.line(x(0), 1, x(0), height - 1, "zero"),
+    ]
+    if math.isfinite(se_videos):
+        low, high = x(value - se_videos), x(value + se_videos)
+        parts.append(svg.line(low, middle, high, middle, "thin"))
+        parts += [svg.line(end, middle - 3, end, middle + 3, "thin") for end in (low, high)]
+    if math.isfinite(se_masks):
+        parts.append(svg.line(x(value - se_masks), middle, x(value + se_masks), middle, "thick"))
+    return svg.element(
+        "svg", "".join(parts), viewBox=f"0 0 {svg.fixed(width)} {svg.fixed(height)}", class_="errorbar",
+        aria_hidden="true",
+    )  # fmt: skip
+
+
+def overlap_bar(miou: float, se: float, random: float, random_95: float) -> str:
+    """Mean IoU in [0, 1] as a bar with its error, over the control: its mean (line) and up to 95 % (shade)."""
+    width, height = 240.0, 26.0
+    x = svg.linear(0, 1, 4, width - 4)
+    parts = [svg.element("rect", x=x(0), y=7, width=x(1) - x(0), height=12, class_="track")]
+    parts.append(svg.element("rect", x=x(0), y=7, width=x(miou) - x(0), height=12, class_="value"))
+    if math.isfinite(se):
+        parts.append(svg.line(x(miou - se), 13, x(miou + se), 13, "thick"))
+    if math.isfinite(random_95):
+        parts.append(svg.line(x(random_95), 3, x(random_95), 23, "control dashed"))
+    parts.append(svg.line(x(random), 3, x(random), 23, "control"))
+    return svg.element(
+        "svg", "".join(parts), viewBox=f"0 0 {svg.fixed(width)} {svg.fixed(height)}", class_="errorbar wide",
+        aria_hidden="true",
+    )  # fmt: skip
+
+
+def _y_axis(marks: list[float], y: svg.Scale) -> str:
+    decimals = svg.tick_decimals(marks)
+    rows = []
+    for i, mark in enumerate(marks):
+        rows.append(svg.line(LEFT, y(mark), WIDTH - RIGHT, y(mark), "grid" if i else "base"))
+        rows.append(svg.text(LEFT - 8, y(mark) + 4, svg.number(mark, decimals), "end"))
+    return "".join(rows)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 12 else name[:11] + "…"
