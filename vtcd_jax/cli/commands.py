@@ -1,0 +1,246 @@
+"""One function per command. Docstrings and field docstrings are the help texts."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from vtcd_jax.models.errors import InputError
+from vtcd_jax.pipeline.settings import RunSettings, settings_of
+
+from .progress import bars
+
+
+@dataclass(frozen=True)
+class Common:
+    """Options of every command."""
+
+    quiet: bool = False
+    """Print results and errors only."""
+    debug: bool = False
+    """Show tracebacks."""
+
+
+@dataclass(frozen=True)
+class Folder:
+    """What happens to the run folder."""
+
+    resume: bool = False
+    """Go on with an interrupted run."""
+    overwrite: bool = False
+    """Replace the run that is there."""
+    dry_run: bool = False
+    """Compile and time one block, bound passes, memory and time; write nothing."""
+
+
+Flat = tyro.conf.arg(name="")  # the fields of a parameter as options of the command, without a prefix
+Settings = Annotated[RunSettings, Flat]
+RunFolder = Annotated[Path, tyro.conf.Positional]
+COMMON = Common()
+FOLDER = Folder()
+
+
+def demo(
+    out: Path = Path("demo"),
+    *,
+    clips: int = 48,
+    masks: int = 384,
+    seed: int = 0,
+    common: Annotated[Common, Flat] = COMMON,
+) -> None:
+    """The whole job on the shipped classifier and clips of the synthetic world, ending in a report.
+
+    Args:
+        out: Run folder; a demo that is there is replaced.
+        clips: Number of clips.
+        masks: Masked passes per clip.
+        seed: Seeds the clips and every draw.
+        common: Options of every command.
+    """
+    settings = RunSettings(clips=f"world:{clips}", model="world-videomae", masks=masks, seed=seed, hold_out=1 / 3)
+    _run(settings, out, Folder(overwrite=True), common, last="report")
+
+
+def run(
+    settings: Settings, *, out: Path, folder: Annotated[Folder, Flat] = FOLDER, common: Annotated[Common, Flat] = COMMON
+) -> None:
+    """All of it: concepts, importance, curves, report.
+
+    Args:
+        settings: What the results depend on.
+        out: Run folder.
+        folder: What happens to the run folder.
+        common: Options of every command.
+    """
+    _run(settings, out, folder, common, last="report")
+
+
+def discover(
+    settings: Settings, *, out: Path, folder: Annotated[Folder, Flat] = FOLDER, common: Annotated[Common, Flat] = COMMON
+) -> None:
+    """Only the concepts; go on with `vtcd rank`, `vtcd curves` and `vtcd report` on the run folder.
+
+    Args:
+        settings: What the results depend on, the later stages' too.
+        out: Run folder.
+        folder: What happens to the run folder.
+        common: Options of every command.
+    """
+    _run(settings, out, folder, common, last="discover")
+
+
+def rank(run_folder: RunFolder, *, common: Annotated[Common, Flat] = COMMON) -> None:
+    """Rank the concepts of a run (and find them, if that is still to do).
+
+    Args:
+        run_folder: A run folder.
+        common: Options of every command.
+    """
+    _go_on(run_folder, common, last="rank")
+
+
+def curves(run_folder: RunFolder, *, common: Annotated[Common, Flat] = COMMON) -> None:
+    """Attribution curves, layers and overlaps of a run (and what they need).
+
+    Args:
+        run_folder: A run folder.
+        common: Options of every command.
+    """
+    _go_on(run_folder, common, last="curves")
+
+
+def report(run_folder: RunFolder, *, common: Annotated[Common, Flat] = COMMON) -> None:
+    """The HTML report of a run (and what it needs).
+
+    Args:
+        run_folder: A run folder.
+        common: Options of every command.
+    """
+    _go_on(run_folder, common, last="report")
+
+
+def convert(
+    checkpoint: Annotated[Path, tyro.conf.Positional],
+    out: Annotated[Path, tyro.conf.Positional],
+    *,
+    family: str | None = None,
+    config: Path | None = None,
+    labels: Path | None = None,
+    format: Literal["safetensors", "orbax"] = "safetensors",
+    overwrite: bool = False,
+    dry_run: bool = False,
+    common: Annotated[Common, Flat] = COMMON,
+) -> None:
+    """Make a model folder from a published checkpoint. Nothing in a checkpoint is ever executed.
+
+    Args:
+        checkpoint: A .safetensors, .pth, .pt, .ckpt or .bin file, or a Hugging Face folder.
+        out: The model folder to write.
+        family: Take the checkpoint as this family instead of recognising it.
+        config: JSON file of settings that tensors cannot tell (heads, frames, image size).
+        labels: Class names, one per line or JSON.
+        format: How parameters are kept; orbax is a sharded checkpoint for clusters.
+        overwrite: Replace the model folder that is there.
+        dry_run: Check everything, write nothing.
+        common: Options of every command.
+    """
+    from vtcd_jax.converters import convert as convert_checkpoint
+
+    done = convert_checkpoint(
+        checkpoint,
+        out,
+        family=family,
+        config=config,
+        labels=labels,
+        format=format,
+        overwrite=overwrite,
+        dry_run=dry_run,
+    )
+    print(done.summary() if common.quiet else done.table())
+
+
+def models(*, common: Annotated[Common, Flat] = COMMON) -> None:
+    """The models that are shipped, and the families that can be converted.
+
+    Args:
+        common: Options of every command.
+    """
+    from vtcd_jax.models import families, load, names
+    from vtcd_jax.report.types import describe
+
+    for name in names():
+        model = load(name)
+        print(f"{name}\n    {describe(model)}")
+        if not common.quiet and model.labels:
+            print("    classes: " + "; ".join(model.labels))
+    print("families that `vtcd convert` knows: " + ", ".join(sorted(families())))
+
+
+def _go_on(folder: Path, common: Common, last: str) -> None:
+    """Continues a run with the settings it was begun with."""
+    from vtcd_jax.runs import read_config
+
+    config = read_config(folder)
+    if config is None:
+        raise InputError(f"{folder}: is not a run folder; begin one with `vtcd run CLIPS --model M --out {folder}`")
+    _run(settings_of(config), folder, Folder(resume=True), common, last)
+
+
+def _run(settings: RunSettings, out: Path, folder: Folder, common: Common, last: str) -> None:
+    """The stages up to ``last``, in a locked run folder."""
+    from vtcd_jax.pipeline.sources import config_json, prepare
+    from vtcd_jax.runs import check_run, open_run
+
+    check_run(out, resume=folder.resume, overwrite=folder.overwrite)
+    progress = bars(common.quiet)
+    prepared = prepare(settings, lambda done, total: progress("read", done, total))
+    if folder.dry_run:
+        from vtcd_jax.pipeline.planning import plan
+
+        print("\n".join(plan(settings, prepared).lines()))
+        return
+    settings = dataclasses.replace(settings, scores=prepared.scores)
+    config = config_json(settings, prepared)
+    with open_run(out, config, resume=folder.resume, overwrite=folder.overwrite) as opened:
+        _stages(opened, settings, prepared, progress, last)
+
+
+def _stages(run, settings, prepared, progress, last: str) -> None:
+    from vtcd_jax.pipeline import stages
+
+    concepts = stages.discover_stage(run, settings, prepared, progress)
+    print(f"{len(concepts)} concepts in {len(prepared.clips)} clips: {run.folder / 'concepts.csv'}")
+    if last == "discover":
+        return
+    importance = stages.rank_stage(run, settings, prepared, concepts, progress)
+    best = importance[0].order()[0]
+    print(f"most important by {importance[0].score}: {concepts.names[best]}: {run.folder / 'importance.csv'}")
+    if last == "rank":
+        return
+    drawn, overlaps = stages.curves_stage(run, settings, prepared, concepts, importance[0], progress)
+    _print_curves(drawn, overlaps, run.folder)
+    if last == "curves":
+        return
+    from vtcd_jax.pipeline.reporting import report_stage
+
+    path = report_stage(run, settings, prepared, concepts, importance, drawn, overlaps)
+    print(f"report: {path.resolve()}")
+
+
+def _print_curves(drawn, overlaps, folder: Path) -> None:
+    for curve in drawn:
+        areas = ", ".join(
+            f"{order} {area:.3f} ± {error:.3f}"
+            for order, area, error in zip(curve.orders, curve.areas, curve.areas_se, strict=True)
+        )
+        print(f"area under {curve.score.replace('_', ' ')}: {areas}")
+    for overlap in overlaps:
+        print(
+            f"overlap with {overlap.mask.replace('_', ' ')}: mIoU {overlap.miou:.3f} ± {overlap.se:.3f}, "
+            f"best of as many random groups {overlap.random.mean():.3f} (at most {overlap.random.max():.3f})"
+        )
+    print(f"curves: {folder / 'curves.csv'}")

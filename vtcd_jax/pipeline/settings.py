@@ -1,0 +1,98 @@
+"""Every setting of a run, and how it is kept in ``config.json``."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from vtcd_jax.concepts.config import ElbowRule, NmfConfig, SlicConfig
+from vtcd_jax.data.sampling import Sampling
+from vtcd_jax.models import InputError
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What a run's results depend on."""
+
+    clips: Annotated[str, tyro.conf.Positional]
+    """A video file, a folder of clips, or ``world:COUNT`` for clips of the synthetic world."""
+    model: str
+    """A converted model's folder, or the name of a shipped model (see ``vtcd models``)."""
+    target: str | None = None
+    """Class whose score is measured, by name or index; default: each clip's own predicted class."""
+    seed: int = 0
+    """Seeds every random draw."""
+    hold_out: float = 0.25
+    """Share of the clips used neither for discovery nor for ranking, on which the curves are drawn. With fewer than
+    four clips held out, the curves are drawn on the ranked clips and the report says so."""
+    labels: str | None = None
+    """JSON file {clip name: class name}; default: folders named after classes."""
+    site: Literal["key", "query", "value"] = "key"
+    """Which per-head features concepts are made of, and what is removed."""
+    masks: int = 512
+    """Masked passes per clip for ranking."""
+    ratio: float = 0.5
+    """Share of the concepts removed in each masked pass."""
+    estimator: Literal["contrast", "paper", "released"] = "contrast"
+    """How scores become importance: centred contrast, the paper's equation 6, or the released code's sum."""
+    scores: tuple[str, ...] = ()
+    """Scores to measure in the same passes, the one to rank by first; default: what fits the network."""
+    steps: int = 20
+    """Steps of the attribution curves."""
+    repeats: int = 5
+    """Random orders of the attribution curves."""
+    controls: int = 20
+    """Draws of random tubelet groups that a concept's overlap with true masks is compared with."""
+    top: int = 12
+    """Concepts shown with their clips in the report."""
+    chunk: int | None = None
+    """Masks that run together; default: 1 on a CPU, measured on an accelerator."""
+    sampling: Sampling = field(default_factory=Sampling)
+    """How frames become clips."""
+    slic: SlicConfig = field(default_factory=SlicConfig)
+    """How features become tubelets."""
+    nmf: NmfConfig = field(default_factory=NmfConfig)
+    """How tubelets become concepts."""
+
+    def __post_init__(self) -> None:
+        if self.chunk is not None and self.chunk < 1:
+            raise InputError(f"--chunk {self.chunk} must be at least 1 (masks that run together)")
+        if not 0 <= self.hold_out < 1:
+            raise InputError(f"--hold-out {self.hold_out} must lie in [0, 1)")
+        for name, least in (("masks", 2), ("steps", 1), ("repeats", 1), ("controls", 1), ("top", 1)):
+            if getattr(self, name) < least:
+                raise InputError(f"--{name} {getattr(self, name)} must be at least {least}")
+        if not 0 < self.ratio < 1:
+            raise InputError(f"--ratio {self.ratio} must lie between 0 and 1")
+
+
+def config_of(settings: RunSettings) -> dict[str, Any]:
+    """JSON-able settings."""
+    return {f.name: _plain(getattr(settings, f.name)) for f in dataclasses.fields(RunSettings)}
+
+
+def settings_of(config: dict[str, Any]) -> RunSettings:
+    """The settings of a run's ``config.json``. Raises InputError where it lacks some."""
+    try:
+        return _from_plain(RunSettings, config["settings"])
+    except (KeyError, TypeError) as error:
+        raise InputError(f"config.json of the run does not hold a run's settings ({error}); begin a new run") from None
+
+
+def _plain(value: Any) -> Any:
+    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
+
+
+def _from_plain(kind: type, fields: dict[str, Any]) -> Any:
+    hints = typing.get_type_hints(kind)
+    values = {}
+    for name, value in fields.items():
+        hint = hints[name]
+        if dataclasses.is_dataclass(hint):
+            value = _from_plain(typing.cast(type, hint), value)
+        values[name] = tuple(value) if isinstance(value, list) else value
+    return kind(**values)
