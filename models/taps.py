@@ -72,7 +72,9 @@ def forward(
     Raises ValueError at trace time for a site the network does not have.
     """
     tap = Tap(edits or {}, capture)
-    output = model.module.apply({"params": model.params}, jax.tree.map(jnp.asarray, inputs), tap)
+    # A mask of tokens stays as it is: its count of visible tokens is read from it where it is concrete.
+    inputs = jax.tree.map(jnp.asarray, inputs.replace(token_mask=None)).replace(token_mask=inputs.token_mask)
+    output = model.module.apply({"params": model.params}, inputs, tap)
     tap.check()
     return output, tap.captured  # type: ignore[return-value]  # apply is untyped
 

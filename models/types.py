@@ -28,7 +28,7 @@ class Inputs:
     video: jax.Array
     text: jax.Array | None = None
     query: jax.Array | None = None
-    token_mask: jax.Array | None = None
+    token_mask: jax.Array | np.ndarray | None = None
 
 
 @struct.dataclass

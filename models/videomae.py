@@ -226,7 +226,7 @@ class Autoencoder(nn.Module):
     def block(self, x: jax.Array, index: int, tap: Tap) -> jax.Array:
         return self.encoder.block(x, index, tap.scope("encoder"))
 
-    def head(self, x: jax.Array, tap: Tap, token_mask: jax.Array | None = None) -> Output:
+    def head(self, x: jax.Array, tap: Tap, token_mask: jax.Array | np.ndarray | None = None) -> Output:
         c = self.config
         x = self.encoder_to_decoder(self.encoder.finish(x, tap.scope("encoder")))
         if token_mask is not None:
@@ -247,7 +247,7 @@ def _embed(patch_embed: PatchEmbed, c: VideoMAEConfig | VideoMAEPretrainConfig, 
     return patch_embed(inputs.video) + grid_positions(table, c.grid, inputs.video.dtype)
 
 
-def visible_tokens(token_mask: jax.Array, config: VideoMAEPretrainConfig) -> int:
+def visible_tokens(token_mask: jax.Array | np.ndarray, config: VideoMAEPretrainConfig) -> int:
     """Visible tokens of a time step: counted in the mask, or from ``mask_ratio`` where the mask is traced.
 
     Raises ValueError for a mask that leaves different numbers of tokens in its time steps or clips.
@@ -260,14 +260,14 @@ def visible_tokens(token_mask: jax.Array, config: VideoMAEPretrainConfig) -> int
     return int(counts[0])
 
 
-def keep_visible(x: jax.Array, token_mask: jax.Array, visible: int) -> jax.Array:
+def keep_visible(x: jax.Array, token_mask: jax.Array | np.ndarray, visible: int) -> jax.Array:
     """[batch, t, h, w, channel] -> [batch, t, 1, visible, channel]: the tokens that the mask leaves, in index order."""
     b, t, h, w, c = x.shape
     order = jnp.argsort(token_mask.reshape(b, t, h * w), axis=-1, stable=True)[..., :visible]
     return jnp.take_along_axis(x.reshape(b, t, h * w, c), order[..., None], axis=2)[:, :, None]
 
 
-def fill_hidden(x: jax.Array, mask_token: jax.Array, token_mask: jax.Array) -> jax.Array:
+def fill_hidden(x: jax.Array, mask_token: jax.Array, token_mask: jax.Array | np.ndarray) -> jax.Array:
     """Inverse of ``keep_visible`` with ``mask_token`` in the hidden places: [batch, t, h, w, channel]."""
     b, t, h, w = token_mask.shape
     hidden = token_mask.reshape(b, t, h * w)

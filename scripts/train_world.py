@@ -39,7 +39,7 @@ State = dict[str, Any]
 class Settings:
     """What a training run depends on."""
 
-    clips: int = 256_000
+    clips: int = 128_000
     """Clips seen in all."""
     batch: int = 32
     rate: float = 1.5e-3

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from vtcd_jax import models
-from vtcd_jax.models import Edit, Inputs, Model, forward, sites, videomae
+from vtcd_jax.models import Edit, Inputs, Model, sites, videomae
 
+forward = jax.jit(models.forward, static_argnames="capture")
 SMALL = {"image_size": 16, "patch_size": 8, "num_frames": 4, "width": 24, "depth": 2, "num_heads": 2}
 NETWORKS = {
     "videomae-classifier": videomae.VideoMAEConfig(num_classes=5, **SMALL),
@@ -53,7 +54,7 @@ def test_every_site_is_captured_in_its_documented_shape(model):
 def test_what_the_attention_adds_is_the_step_of_the_stream(model):
     blocks = sorted({site.split("/attn")[0] for site in sites(model) if "/attn/out" in site})
     wanted = [f"{b}/{part}" for b in blocks for part in ("resid_pre", "attn/out", "resid_mid", "mlp/out", "resid_post")]
-    _, seen = forward(model, Inputs(video(model)), capture=wanted)
+    _, seen = forward(model, Inputs(video(model)), capture=tuple(wanted))
     for b in blocks:
         np.testing.assert_allclose(seen[f"{b}/resid_pre"] + seen[f"{b}/attn/out"], seen[f"{b}/resid_mid"], atol=1e-6)
         np.testing.assert_allclose(seen[f"{b}/resid_mid"] + seen[f"{b}/mlp/out"], seen[f"{b}/resid_post"], atol=1e-6)
@@ -122,7 +123,7 @@ def test_bfloat16_stays_finite_and_close(model):
 
 def test_an_unknown_site_fails_with_the_nearest_names(model):
     with pytest.raises(ValueError, match=r"no tap site 'blok_0/attn/key'; nearest names: .*block_0/attn/key"):
-        forward(model, Inputs(video(model)), capture=("blok_0/attn/key",))
+        models.forward(model, Inputs(video(model)), capture=("blok_0/attn/key",))
     with pytest.raises(ValueError, match="nearest names"):
         jax.eval_shape(lambda m: forward(m, Inputs(video(m)), edits={"nowhere": Edit()})[0], model)
 
@@ -190,7 +191,7 @@ def test_a_traced_tube_mask_equals_a_concrete_one():
     mask = np.broadcast_to(np.array([[True, False], [False, True]]), (1, *model.config.grid))
 
     def run(mask):
-        return forward(model, Inputs(video(model), token_mask=mask))[0].patches
+        return models.forward(model, Inputs(video(model), token_mask=mask))[0].patches
 
     np.testing.assert_allclose(jax.jit(run)(mask), run(mask), atol=2e-6)
     uneven = mask.copy()

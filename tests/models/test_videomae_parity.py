@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import jax
 import numpy as np
 import pytest
 
-from vtcd_jax.models import Inputs, Model, forward
+from vtcd_jax import models
+from vtcd_jax.models import Inputs, Model
 from vtcd_jax.models.videomae import reconstruction_target
 
 from .reference import (
@@ -20,6 +22,7 @@ from .reference import (
     volume,
 )
 
+forward = jax.jit(models.forward, static_argnames="capture")
 PARTS = ("attn/query", "attn/key", "attn/value", "attn/mixed", "resid_post")
 CASES = ("keys", "values", "queries", "keys_multi", "head_removed")
 
@@ -32,6 +35,11 @@ def classifier(golden, tmp_path_factory):
 @pytest.fixture(scope="module")
 def autoencoder(golden, tmp_path_factory):
     return load_reference(golden, "videomae_pretrain", tmp_path_factory.mktemp("models"))
+
+
+def masked_forward(model: Model, video, mask, wanted):
+    """Compiled for one tube mask, whose count of visible tokens is then known."""
+    return jax.jit(lambda m, v: models.forward(m, Inputs(v, token_mask=mask), capture=wanted))(model, video)
 
 
 def check_blocks(seen, arrays, depth: int, prefix: str = "", golden_prefix: str = "", layers=None) -> None:
@@ -103,8 +111,8 @@ def test_autoencoder_with_a_tube_mask(autoencoder):
     wanted = ("encoder/embed", "encoder/norm", "decoder/embed")
     wanted += block_sites(settings["depth"], ("resid_post",), "encoder/")
     wanted += block_sites(settings["decoder_depth"], ("resid_post",), "decoder/")
-    inputs = Inputs(channels_last(arrays["video"]), token_mask=arrays["tube_mask"].reshape(1, *model.config.grid))
-    output, seen = forward(model, inputs, capture=wanted)
+    mask = arrays["tube_mask"].reshape(1, *model.config.grid)
+    output, seen = masked_forward(model, channels_last(arrays["video"]), mask, wanted)
     assert seen["encoder/embed"].shape[1:4] == (4, 1, 4)
     assert relative_error(tokens(seen["encoder/embed"]), arrays["tube.enc_embed_out"]) <= EXACT
     for i in range(settings["depth"]):
@@ -136,7 +144,9 @@ def test_autoencoder_interventions(autoencoder, case):
     if f"abl_{case}.pred" in arrays:
         assert relative_error(patches, arrays[f"abl_{case}.pred"]) <= EXACT
     if (head := arrays.get(f"abl_{case}.pred_head")) is not None:
-        every = [n // m for n, m in zip(patches.shape, head.shape, strict=True)]  # stored at every 4th token, 16th pixel
+        every = [
+            n // m for n, m in zip(patches.shape, head.shape, strict=True)
+        ]  # stored at every 4th token, 16th pixel
         assert relative_error(patches[:, :: every[1], :: every[2]], head) <= EXACT
     loss = np.mean((patches - arrays["pixel_target"]) ** 2)
     np.testing.assert_allclose(loss, arrays[f"abl_{case}.mse_loss"][0], rtol=EXACT)
@@ -162,9 +172,9 @@ def test_hugging_face_autoencoder_under_its_mask(golden, tmp_path):
     model, arrays, settings = load_reference(golden, "hf_videomae_pretrain", tmp_path)
     depth = settings["config"]["num_hidden_layers"]
     hidden = arrays["bool_masked_pos"]
-    inputs = Inputs(np.moveaxis(arrays["pixel_values"], 2, -1), token_mask=hidden.reshape(-1, *model.config.grid))
+    mask = hidden.reshape(-1, *model.config.grid)
     wanted = ("encoder/embed", *block_sites(depth, ("resid_post",), "encoder/"))
-    output, seen = forward(model, inputs, capture=wanted)
+    output, seen = masked_forward(model, np.moveaxis(arrays["pixel_values"], 2, -1), mask, wanted)
     for i, site in enumerate(wanted):
         assert relative_error(tokens(seen[site]), arrays[f"hidden_states.{i}"]) <= EXACT, site
     patches = tokens(output.patches)

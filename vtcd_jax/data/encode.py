@@ -61,7 +61,13 @@ def _encode(container, frames: np.ndarray, rate: Fraction, quality: int) -> None
 
     stream = container.add_stream("libx264", rate=rate)
     stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"
-    stream.options = {"crf": str(quality), "preset": "medium", "threads": "1"}
+    # Without cpu-independent, x264's vector code gives different bytes from run to run, even on one thread.
+    stream.options = {
+        "crf": str(quality),
+        "preset": "medium",
+        "threads": "1",
+        "x264-params": "cpu-independent=1",
+    }
     context = stream.codec_context
     context.color_range = 1  # limited; and BT.709 three times: matrix, primaries, transfer
     context.colorspace = context.color_primaries = context.color_trc = 1

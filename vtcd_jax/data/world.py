@@ -82,9 +82,7 @@ class WorldClip:
     label: int
 
 
-def sample(
-    seed: int, label: int | None = None, config: WorldConfig = DEFAULT, split: str = "train"
-) -> WorldClip:
+def sample(seed: int, label: int | None = None, config: WorldConfig = DEFAULT, split: str = "train") -> WorldClip:
     """The clip of ``seed`` (>= 0); ``label`` chooses its class, else the seed does.
 
     ``split`` "held-out" differs from "train" in its random stream and in its parts of the photographs.
@@ -225,9 +223,7 @@ def table(count: int = 1400, seed: int = 0, config: WorldConfig = DEFAULT) -> st
         rows = drawn.labels == label if label >= 0 else np.ones(len(drawn), bool)
         cells = (100 * seen[rows].mean(), 100 * whole[rows].mean(), 100 * hidden[rows].mean())
         numbers = " | ".join(f"{cell:.1f}" for cell in cells)
-        lines.append(
-            f"| {name} | {np.nanmean(ceiling[rows]):.2f} | {np.nanmin(ceiling[rows]):.2f} | {numbers} |"
-        )
+        lines.append(f"| {name} | {np.nanmean(ceiling[rows]):.2f} | {np.nanmin(ceiling[rows]):.2f} | {numbers} |")
     return "\n".join(lines)
 
 

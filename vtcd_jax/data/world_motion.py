@@ -209,9 +209,7 @@ def _collide(rng: np.random.Generator, layout: Layout) -> Plan:
     hit = 24 + layout.sign * rng.uniform(0, 6)
     touching = hit - layout.sign * (layout.target + layout.second) / 2
     x = touching - layout.sign * rng.uniform(7, 11) * (1 - _ramp(layout.onset, contact, layout.frames))
-    second_x = hit + layout.sign * rng.uniform(10, 16) * _ramp(
-        contact, max(layout.end, contact + 4), layout.frames
-    )
+    second_x = hit + layout.sign * rng.uniform(10, 16) * _ramp(contact, max(layout.end, contact + 4), layout.frames)
     return _make(
         layout,
         (x, y),

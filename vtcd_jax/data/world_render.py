@@ -48,9 +48,7 @@ def draw_surfaces(rng: np.random.Generator, layout: Layout, size: int, split: st
     back, front = _prop_pixels(textures.paint(textures.crop(rng, objects, height, width), prop), layout, unit)
     contrast, brightness = rng.uniform(0.85, 1.1), rng.uniform(-14, 14)
     limit = textures.NOISE_LIMIT
-    lookup = np.clip((np.arange(256) - 128) * contrast + 128 + brightness, limit, 255 - limit).astype(
-        np.uint8
-    )
+    lookup = np.clip((np.arange(256) - 128) * contrast + 128 + brightness, limit, 255 - limit).astype(np.uint8)
     pool = textures.noise_pool(int(rng.integers(textures.NOISE_LEVELS)))
     count = layout.frames * size * size * 3
     start = int(rng.integers(max(1, len(pool) - count)))
@@ -80,9 +78,7 @@ def _prop_pixels(face: np.ndarray, layout: Layout, unit: float) -> tuple[np.ndar
         return None, edged
     rows = round(len(face) * (1 - layout.front_wall))
     back = face // 3
-    back[:, :line] = back[:, -line:] = back[:line] = np.minimum(face[:line].astype(int) + 60, 255).max(
-        axis=(0, 1)
-    )
+    back[:, :line] = back[:, -line:] = back[:line] = np.minimum(face[:line].astype(int) + 60, 255).max(axis=(0, 1))
     front = edged[rows:].copy()
     front[:line] = face[:line] // 2
     return back, front
@@ -105,14 +101,10 @@ def render(
     return video, depth, whole
 
 
-def _parts(
-    layout: Layout, plan: Plan, second: tuple[float, float], surfaces: Surfaces, unit: float
-) -> list[tuple]:
+def _parts(layout: Layout, plan: Plan, second: tuple[float, float], surfaces: Surfaces, unit: float) -> list[tuple]:
     """(layer, x [time], y [time], (pixels, mask or None) per frame) of all that lies over the background."""
     frames = layout.frames
-    pieces = _turned(
-        surfaces.target, surfaces.shapes[0], surfaces.turn[0], plan.target_x, plan.target_diameter, unit
-    )
+    pieces = _turned(surfaces.target, surfaces.shapes[0], surfaces.turn[0], plan.target_x, plan.target_diameter, unit)
     parts: list[tuple] = [(plan.layer, plan.target_x, plan.target_y, pieces)]
     if layout.has_second:
         x = np.full(frames, second[0]) if plan.second_x is None else plan.second_x

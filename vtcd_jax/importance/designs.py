@@ -8,8 +8,7 @@ interrupting a run changes no draw.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -18,10 +17,12 @@ import numpy as np
 from vtcd_jax.models import InputError
 
 
+@runtime_checkable
 class Design(Protocol):
     """``rows(clip_hash, start, stop, present)`` -> float32 gates [stop - start, concept]; ``masks`` rows per clip."""
 
-    masks: int
+    @property
+    def masks(self) -> int: ...
 
     def rows(self, clip_hash: str, start: int, stop: int, present: np.ndarray) -> np.ndarray: ...
 
@@ -54,8 +55,8 @@ class Random:
         return np.asarray(_random_rows(clip_key, jnp.arange(start, stop), jnp.asarray(players), removed))
 
 
-@partial(jax.jit, static_argnums=())
-def _random_rows(key: jax.Array, index: jax.Array, players: jax.Array, removed: int) -> jax.Array:
+@jax.jit
+def _random_rows(key: jax.Array, index: jax.Array, players: jax.Array, removed: jax.Array | int) -> jax.Array:
     def row(i: jax.Array) -> jax.Array:
         draw = jnp.where(players, jax.random.uniform(jax.random.fold_in(key, i), players.shape), 2.0)
         rank = jnp.argsort(jnp.argsort(draw))

@@ -4,7 +4,7 @@
 
 A host loop walks over fixed, padded blocks of (clip, rows of gates); each block is one call of one compiled function,
 with ``lax.map`` over its rows, ``chunk`` at a time. Memory grows with ``chunk`` alone; parameters are arguments, so
-weights are not baked in. Everything of token size is made on the device from the gates [mask, concept], which are small.
+weights are not baked in. Everything of token size is made on the device from the gates [mask, concept].
 """
 
 from __future__ import annotations
@@ -58,10 +58,10 @@ def scores(
     chunk:    rows run together; None picks one (1 on a CPU).
     progress: called with the number of passes done, block by block.
     """
-    design = Explicit(np.asarray(design, np.float32)) if isinstance(design, np.ndarray) else design
+    rows: Design = Explicit(np.asarray(design, np.float32)) if isinstance(design, np.ndarray) else design
     names = default_scores(model) if score is None else score
-    out = {name: np.full((len(clips), design.masks), np.nan, np.float32) for name in score_functions(names)}
-    for block in score_blocks(model, clips, support, design, score=names, labels=labels, chunk=chunk):
+    out = {name: np.full((len(clips), rows.masks), np.nan, np.float32) for name in score_functions(names)}
+    for block in score_blocks(model, clips, support, rows, score=names, labels=labels, chunk=chunk):
         for name, values in block.scores.items():
             out[name][block.video, block.start : block.stop] = values
         if progress is not None:

@@ -14,7 +14,7 @@ the masks of one clip (``for these clips``) and from the spread of the clips' va
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Shaped
 
 from vtcd_jax.models import InputError
 
@@ -59,7 +59,7 @@ ESTIMATORS = {"contrast": contrast, "paper": paper, "released": released}
 def per_clip(
     estimator: str,
     scores: Float[np.ndarray, " mask"],
-    kept: Float[np.ndarray, "mask concept"] | Bool[np.ndarray, "mask concept"],
+    kept: Shaped[np.ndarray, "mask concept"],
     baseline: float,
 ) -> Estimate:
     """One clip's importance and its variance over masks, float64 [concept]. Raises InputError for an unknown name."""

@@ -1,0 +1,219 @@
+"""The masked pass does what it says: factors, padding, chunks, scores, and draws that depend on nothing else."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vtcd_jax import models
+from vtcd_jax.data import Clips
+from vtcd_jax.importance import Explicit, Random, Support, leave_one_out, scores, targets
+from vtcd_jax.importance.curves import curve_gates, curves_from_scores, removal_counts
+from vtcd_jax.importance.designs import removal_order
+from vtcd_jax.importance.support import factors
+from vtcd_jax.models import Edit, InputError, Inputs, Model, videomae
+from vtcd_jax.models.videomae import reconstruction_target
+
+SMALL = {"image_size": 16, "patch_size": 8, "num_frames": 4, "width": 16, "depth": 2, "num_heads": 2}
+forward = jax.jit(models.forward)
+SITES = ("block_0/attn/key", "block_1/attn/key")
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    labels = ("rolling", "dropping", "staying")
+    return models.build(videomae.VideoMAEConfig(num_classes=3, **SMALL), key=jax.random.key(3), labels=labels)
+
+
+@pytest.fixture(scope="module")
+def clips() -> Clips:
+    video = np.random.default_rng(0).integers(0, 256, (3, 4, 16, 16, 3), np.uint8)
+    return Clips.make(video, ["a", "b", "c"], labels=[0, 1, 2])
+
+
+@pytest.fixture(scope="module")
+def support() -> Support:
+    """Eight concepts, four per site (two per head), and tokens of none."""
+    rng = np.random.default_rng(1)
+    ids = {}
+    for s, site in enumerate(SITES):
+        number = rng.integers(-1, 2, (3, 2, 2, 2, 2, 1))
+        head = np.arange(2)[None, None, None, None, :, None]
+        ids[site] = np.where(number < 0, -1, 4 * s + 2 * head + number).astype(np.int32)
+    return Support(ids, 8)
+
+
+def test_minus_one_means_kept_and_gates_multiply_over_slots():
+    gates = jnp.array([0.0, 1.0, 0.25])
+    ids = jnp.array([[-1, -1], [0, -1], [2, -1], [2, 1], [2, 2], [1, 0]])
+    np.testing.assert_allclose(factors(gates, ids), [1, 0, 0.25, 0.25, 0.0625, 0])
+    np.testing.assert_allclose(factors(gates, ids, jnp.full((6, 2), 0.5)), [1, 0.5, 0.625, 0.625, 0.390625, 0.5])
+
+
+@pytest.mark.parametrize("kind", ["keys", "queries", "values"])
+def test_masks_do_to_a_projection_what_the_released_hooks_do(golden, kind):
+    """Exact on the stored integers: several concepts of a head multiply, other heads stay."""
+    with np.load(golden / "vtcd" / "hooks.npz") as arrays:
+        arrays = dict(arrays)
+    qkv = arrays["vmae_qkv"].astype(np.float32).reshape(8, 14, 14, 3, 12, 2)
+    keep, heads = arrays["vmae_keep_masks"], arrays["vmae_heads"]
+    ids = np.full((8, 14, 14, 12, len(heads)), -1, np.int32)
+    for concept, head in enumerate(heads):
+        ids[..., head, concept] = np.where(keep[concept] == 0, concept, -1)
+    factor = np.asarray(factors(jnp.zeros(len(heads)), jnp.asarray(ids)))
+    which = ["queries", "keys", "values"].index(kind)
+    qkv[..., which, :, :] *= factor[..., None]
+    np.testing.assert_array_equal(qkv.reshape(1, 1568, 72), arrays[f"vmae_out_{kind}"].astype(np.float32))
+
+
+def test_nothing_removed_is_the_plain_pass(model, clips, support):
+    found = scores(model, clips, support, np.ones((1, 8), np.float32), score="logit")["logit"][:, 0]
+    logits = forward(model, Inputs(model.preprocessing.normalise(clips.video)))[0].logits
+    np.testing.assert_allclose(found, np.asarray(logits)[np.arange(3), clips.labels], atol=1e-5)
+
+
+def test_a_masked_pass_equals_the_edit_by_hand(model, clips, support):
+    gates = np.random.default_rng(2).integers(0, 2, (5, 8)).astype(np.float32)
+    found = scores(model, clips, support, gates, score="logit")["logit"]
+    for video in range(3):
+        for row, gate in enumerate(gates):
+            edits = {}
+            for site, ids in support.ids.items():
+                keep = np.append(gate, 1)[ids[video, ..., 0]]
+                edits[site] = Edit(scale=keep[None, ..., None])
+            inputs = Inputs(model.preprocessing.normalise(clips.video[video : video + 1]))
+            logits = np.asarray(forward(model, inputs, edits=edits)[0].logits)[0]
+            np.testing.assert_allclose(found[video, row], logits[clips.labels[video]], atol=1e-5)
+
+
+def test_scores_do_not_depend_on_chunk_or_block(model, clips, support, monkeypatch):
+    design = Random(jax.random.key(0), 10)
+    one = scores(model, clips, support, design, score="log_probability", chunk=1)["log_probability"]
+    many = scores(model, clips, support, design, score="log_probability", chunk=4)["log_probability"]
+    np.testing.assert_allclose(many, one, atol=2e-6)
+    monkeypatch.setattr("vtcd_jax.importance.engine.BLOCK", 3)
+    np.testing.assert_allclose(
+        scores(model, clips, support, design, score="log_probability")["log_probability"], one, atol=2e-6
+    )
+
+
+def test_one_compilation_serves_all_clips_and_masks(model, clips, support):
+    from vtcd_jax.importance import engine
+
+    scores(model, clips, support, Random(jax.random.key(0), 6), score="margin")
+    before = engine._block._cache_size()
+    scores(model, clips[[2, 0]], Support({s: i[[2, 0]] for s, i in support.ids.items()}, 8),
+           Random(jax.random.key(9), 6), score="margin")  # fmt: skip
+    assert engine._block._cache_size() == before
+
+
+def test_several_scores_come_from_one_pass_and_agree_with_their_meaning(model, clips, support):
+    names = ("accuracy", "probability", "log_probability", "margin", "logit")
+    found = scores(model, clips, support, np.ones((1, 8), np.float32), score=names)
+    logits = np.asarray(forward(model, Inputs(model.preprocessing.normalise(clips.video)))[0].logits, np.float64)
+    probability = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    for video, label in enumerate(clips.labels):
+        others = np.delete(logits[video], label)
+        expected = {
+            "accuracy": float(logits[video].argmax() == label),
+            "probability": probability[video, label],
+            "log_probability": np.log(probability[video, label]),
+            "margin": logits[video, label] - others.max(),
+            "logit": logits[video, label],
+        }
+        for name, value in expected.items():
+            np.testing.assert_allclose(found[name][video, 0], value, atol=1e-5, err_msg=name)
+
+
+def test_reconstruction_is_minus_the_mean_squared_error(clips):
+    config = videomae.VideoMAEPretrainConfig(decoder_width=8, decoder_depth=1, decoder_num_heads=2, **SMALL)
+    model = models.build(config)
+    ids = {"encoder/block_0/attn/key": np.zeros((3, 2, 2, 2, 2, 1), np.int32)}
+    found = scores(model, clips, Support(ids, 1), np.ones((1, 1), np.float32))["reconstruction"][:, 0]
+    patches = forward(model, Inputs(model.preprocessing.normalise(clips.video)))[0].patches
+    target = reconstruction_target(clips.video / np.float32(255), config)
+    np.testing.assert_allclose(found, -np.square(patches - target).mean((1, 2, 3, 4)), rtol=1e-5)
+
+
+def test_a_users_own_score_is_used(model, clips, support):
+    def entropy(output, context):
+        log = jax.nn.log_softmax(output.logits)
+        return -(jnp.exp(log) * log).sum(-1)
+
+    found = scores(model, clips, support, np.ones((2, 8), np.float32), score={"entropy": entropy})
+    assert found["entropy"].shape == (3, 2) and (found["entropy"] > 0).all()
+
+
+def test_leave_one_out_changes_only_what_is_there(model, clips, support):
+    found = scores(model, clips, support, leave_one_out(8), score="logit")["logit"]
+    effect = found[:, -1:] - found[:, :-1]
+    assert (np.abs(effect[~support.present()]) < 1e-6).all()
+    assert (np.abs(effect[support.present()]) > 1e-6).mean() > 0.9
+
+
+def test_random_rows_depend_on_seed_clip_and_index_alone():
+    present = np.array([True] * 7 + [False] * 3)
+    design = Random(jax.random.key(4), 50, ratio=0.5)
+    rows = design.rows("ab" * 32, 0, 50, present)
+    np.testing.assert_array_equal(design.rows("ab" * 32, 20, 30, present), rows[20:30])
+    assert not np.array_equal(design.rows("cd" * 32, 0, 50, present), rows)
+    assert (rows[:, 7:] == 1).all(), "absent concepts are not players"
+    assert ((rows == 0).sum(1) == 3).all(), "int(7 · 0.5) are removed"
+    everyone = Random(jax.random.key(4), 50, ratio=0.5, players="all").rows("ab" * 32, 0, 50, present)
+    assert ((everyone == 0).sum(1) == 5).all()
+
+
+def test_every_player_is_removed_about_equally_often():
+    rows = Random(jax.random.key(0), 2000, ratio=0.5).rows("0123456789abcdef" * 4, 0, 2000, np.ones(10, bool))
+    np.testing.assert_allclose((rows == 0).mean(0), 0.5, atol=0.05)
+
+
+def test_curves_start_untouched_and_end_with_nothing_left(model, clips, support):
+    order = np.arange(8)
+    counts = removal_counts(8, 4)
+    gates = curve_gates(order, counts, 2, jax.random.key(0))
+    found = scores(model, clips, support, gates, score="logit")["logit"]
+    curve = curves_from_scores("logit", counts, 8, found, 2)
+    ends = scores(model, clips, support, np.array([[1.0] * 8, [0.0] * 8], np.float32), score="logit")["logit"]
+    np.testing.assert_allclose(curve.scores[:, :, 0], np.broadcast_to(ends[:, 0], (3, 3)), atol=1e-5)
+    np.testing.assert_allclose(curve.scores[:, :, -1], np.broadcast_to(ends[:, 1], (3, 3)), atol=1e-5)
+    np.testing.assert_array_equal(curve.removed, [0, 2, 4, 6, 8])
+    assert curve.fraction[0] == 0 and curve.fraction[-1] == 1
+    np.testing.assert_allclose(curve.areas, np.trapezoid(curve.mean(), curve.fraction))
+
+
+def test_removal_orders_are_cumulative_and_complete():
+    gates = removal_order(np.array([2, 0, 1]), np.array([0, 1, 3])).gates
+    np.testing.assert_array_equal(gates, [[1, 1, 1], [1, 1, 0], [0, 0, 0]])
+    assert removal_counts(5, 20).tolist() == [0, 1, 2, 3, 4, 5]
+    rows = curve_gates(np.array([2, 0, 1]), np.array([0, 1, 3]), 2, jax.random.key(0))
+    assert rows.shape == (4 * 3, 3)
+
+
+def test_targets(model, clips):
+    np.testing.assert_array_equal(targets(model, clips, "Dropping"), [1, 1, 1])
+    logits = forward(model, Inputs(model.preprocessing.normalise(clips.video)))[0].logits
+    np.testing.assert_array_equal(targets(model, clips), np.asarray(logits).argmax(1))
+    with pytest.raises(InputError, match="unknown target class 'droping'; nearest: 'dropping'"):
+        targets(model, clips, "droping")
+
+
+def test_bad_requests_are_named(model, clips, support):
+    with pytest.raises(InputError, match="--chunk 0"):
+        scores(model, clips, support, np.ones((1, 8), np.float32), chunk=0)
+    with pytest.raises(InputError, match="unknown score 'acuracy'; nearest: 'accuracy'"):
+        scores(model, clips, support, np.ones((1, 8), np.float32), score="acuracy")
+    with pytest.raises(InputError, match="--ratio"):
+        Random(jax.random.key(0), 4, ratio=1.0)
+    with pytest.raises(ValueError, match="concepts are 3"):
+        Support(support.ids, 3)
+
+
+def test_a_score_that_is_not_finite_names_clip_and_mask(model, clips, support):
+    def explodes(output, context):
+        return jnp.where(output.logits[:, 0] == output.logits[:, 0], jnp.nan, 0.0)
+
+    with pytest.raises(InputError, match="clip 'a' under mask 0 is not finite"):
+        scores(model, clips, support, Explicit(np.ones((2, 8), np.float32)), score={"explodes": explodes})
