@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from vtcd_jax.concepts.config import ElbowRule, NmfConfig, SlicConfig
+from vtcd_jax.concepts.config import NmfConfig, SlicConfig
 from vtcd_jax.data.sampling import Sampling
 from vtcd_jax.models import InputError
 

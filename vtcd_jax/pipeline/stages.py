@@ -28,10 +28,10 @@ from vtcd_jax.importance import (
     layer_importance,
     released_area,
 )
+from vtcd_jax.importance.cris import players_of
 from vtcd_jax.importance.curves import curve_gates, curves_from_scores, removal_counts
 from vtcd_jax.importance.designs import Design, Explicit, Random
 from vtcd_jax.importance.engine import block_size, score_blocks
-from vtcd_jax.importance.cris import players_of
 from vtcd_jax.models import Model
 from vtcd_jax.runs import Run
 
