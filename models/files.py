@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -37,19 +38,26 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def replacing_folder(path: str | Path) -> Iterator[Path]:
-    """An empty folder to fill, renamed to ``path`` when the block ends well. ``path`` must not exist by then."""
+    """An empty folder to fill, renamed to ``path`` when the block ends well.
+
+    What stood at ``path`` is moved aside until the new folder is in its place, and comes back when that fails.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+    aside = temporary.with_suffix(".old")
     try:
         yield temporary
         os.chmod(temporary, 0o755)
+        if path.exists():
+            os.rename(path, aside)
         os.rename(temporary, path)
     except BaseException:
-        import shutil
-
+        if aside.exists() and not path.exists():
+            os.rename(aside, path)
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:

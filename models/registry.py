@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -91,12 +90,9 @@ def save(model: Model, folder: str | Path, *, manifest: dict[str, Any], overwrit
     folder = Path(folder)
     if folder.exists() and not overwrite:
         raise InputError(f"{folder} exists; choose another folder or pass --overwrite")
-    with files.replacing_folder(folder if not folder.exists() else folder.with_name(folder.name + ".new")) as new:
+    with files.replacing_folder(folder) as new:
         files.save_safetensors(new / "params.safetensors", files.flatten(model.params))
         write_description(new, model, manifest)
-    if folder.with_name(folder.name + ".new").exists():
-        shutil.rmtree(folder)
-        folder.with_name(folder.name + ".new").rename(folder)
 
 
 def write_description(folder: Path, model: Model, manifest: dict[str, Any]) -> None:

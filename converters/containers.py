@@ -1,0 +1,129 @@
+"""Opens what a user calls a checkpoint: a ``.safetensors`` file, a torch zip file, or a Hugging Face folder.
+
+The kind is told from the content, never from the file's name. Only indexes are read here; tensors stay on the disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vtcd_jax.models.errors import InputError
+
+from .safetensors_file import read_safetensors
+from .tensors import LazyTensor, file_size
+from .torch_file import read_torch
+
+MAX_JSON = 32 * 2**20
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+_INDEXES = tuple(f"{name}.index.json" for name in WEIGHTS)
+
+
+@dataclass(frozen=True)
+class Container:
+    """An opened checkpoint.
+
+    path: what the user gave.  files: the weight files, in order.  kind: e.g. "safetensors file".
+    content: nested dicts with ``LazyTensor`` leaves, ``Record`` for other objects.
+    """
+
+    path: Path
+    files: tuple[Path, ...]
+    kind: str
+    content: Any
+
+    def beside(self, name: str) -> dict[str, Any] | None:
+        """The JSON object in the file of that name beside the weights (``config.json``), None when there is none."""
+        return _object(self.files[0].parent / name)
+
+    def hashes(self) -> dict[str, str]:
+        """File name -> SHA-256 of its bytes."""
+        return {file.name: _sha256(file) for file in self.files}
+
+
+def open_checkpoint(path: str | Path) -> Container:
+    """Reads the index of a checkpoint. Raises InputError when it is no such thing, or damaged."""
+    path = Path(path)
+    files = _weight_files(path) if path.is_dir() else (path,)
+    opened = [(_kind(file), file) for file in files]
+    if len(opened) == 1:
+        kind, file = opened[0]
+        content = read_safetensors(file) if kind == "safetensors file" else read_torch(file)
+    else:
+        kind, content = f"{len(opened)} shards, {opened[0][0]}s", _merged(opened)
+    if path.is_dir():
+        kind = f"Hugging Face folder ({kind})"
+    return Container(path, files, kind, content)
+
+
+def _kind(file: Path) -> str:
+    """A safetensors file starts with the length of its header and "{"."""
+    file_size(file)
+    with open(file, "rb") as opened:
+        start = opened.read(9)
+    is_safetensors = start[8:9] == b"{" and not start.startswith((b"PK\x03\x04", b"\x80"))
+    return "safetensors file" if is_safetensors or file.suffix == ".safetensors" else "torch zip file"
+
+
+def _weight_files(folder: Path) -> tuple[Path, ...]:
+    for name in WEIGHTS:
+        if (folder / name).exists():
+            return (folder / name,)
+    for name in _INDEXES:
+        if (folder / name).exists():
+            return _shards(folder / name)
+    raise InputError(f"{folder} holds none of {', '.join((*WEIGHTS, *_INDEXES))}; give the checkpoint file itself")
+
+
+def _shards(index: Path) -> tuple[Path, ...]:
+    weight_map = (_object(index) or {}).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise InputError(f"{index} has no weight_map; download it again")
+    names = list(dict.fromkeys(weight_map.values()))
+    if len(names) > 1000 or any(
+        not isinstance(n, str) or not n or n in (".", "..") or Path(n).name != n for n in names
+    ):
+        raise InputError(f"{index} names files that do not lie beside it; download it again")
+    return tuple(index.parent / name for name in sorted(names))
+
+
+def _merged(opened: list[tuple[str, Path]]) -> dict[str, LazyTensor]:
+    merged: dict[str, Any] = {}
+    for kind, file in opened:
+        content = read_safetensors(file) if kind == "safetensors file" else read_torch(file)
+        if not isinstance(content, dict):
+            raise InputError(f"{file} holds no tensors; download it again")
+        twice = sorted(set(merged) & set(content))
+        if twice:
+            raise InputError(f"{file} repeats tensors of another shard ({twice[0]!r}); download the folder again")
+        merged |= content
+    return merged
+
+
+def read_json(path: str | Path) -> Any:
+    """A small JSON file. Raises InputError naming it when it is missing, too large or no JSON."""
+    path = Path(path)
+    if file_size(path) > MAX_JSON:
+        raise InputError(f"{path} is too large for a settings file")
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (UnicodeDecodeError, ValueError, RecursionError) as error:
+        reason = "too deeply nested" if isinstance(error, RecursionError) else error
+        raise InputError(f"{path} is no valid JSON ({reason}); correct it or download it again") from None
+
+
+def _object(path: Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise InputError(f"{path} holds no JSON object; correct it or download it again")
+    return value
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

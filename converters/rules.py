@@ -1,0 +1,251 @@
+"""Rules that carry a source tensor to our parameters, and the strict loop that applies a table of them.
+
+Every source tensor must match exactly one rule and every parameter of ours must be filled exactly once, with the right
+shape and finite values. Whatever is wrong is collected, so that a user sees all of it at once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from .tensors import FLOATING, LazyTensor
+
+Transform = Callable[[np.ndarray], "np.ndarray | tuple[np.ndarray, ...]"]
+Read = Callable[[str], "np.ndarray | None"]
+
+
+# -- transforms: source array -> our array, or one array per target ------------------------------------------------
+def identity(x: np.ndarray) -> np.ndarray:
+    """As it is: biases, scales, tables, bare projections that are already [in, out]."""
+    return x
+
+
+def transpose(x: np.ndarray) -> np.ndarray:
+    """Linear weight [out, in] -> kernel [in, out]."""
+    _expect_axes(x, 2)
+    return x.T
+
+
+def split_qkv(x: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Fused weight [3 out, in], rows [query; key; value] -> three kernels [in, out]."""
+    _expect_axes(x, 2)
+    return tuple(part.T for part in np.split(x, 3))
+
+
+def patch_kernel(x: np.ndarray) -> np.ndarray:
+    """Conv3d weight [out, in, time, height, width] -> [time, height, width, in, out]."""
+    _expect_axes(x, 5)
+    return x.transpose(2, 3, 4, 1, 0)
+
+
+def squeeze(x: np.ndarray) -> np.ndarray:
+    """[1, …, 1, channel] -> [channel]."""
+    return x.reshape(x.shape[-1:])
+
+
+def _expect_axes(x: np.ndarray, axes: int) -> None:
+    if x.ndim != axes:
+        raise ValueError(f"expected {axes} axes")
+
+
+# -- rules ---------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Rule:
+    r"""One line of a table.
+
+    pattern: regular expression for the whole source name.
+    target:  our name with ``\1`` for the pattern's groups; several names where the transform gives several arrays;
+             None for tensors that fill nothing.
+    transform: a pure function above.
+    verify:  for tensors that fill nothing: (values, match, read) -> None, or what is wrong. ``read(name)`` gives
+             another source tensor or None.
+    reason:  why the tensor fills nothing.
+    refused: the tensor changes the maths in a way our network has no variant for.
+    """
+
+    pattern: str
+    target: str | tuple[str, ...] | None
+    transform: Transform = identity
+    verify: Callable[[np.ndarray, re.Match[str], Read], str | None] | None = None
+    reason: str = ""
+    refused: bool = False
+
+    def targets(self, match: re.Match[str]) -> tuple[str, ...]:
+        templates = (self.target,) if isinstance(self.target, str) else self.target or ()
+        return tuple(match.expand(template) for template in templates)
+
+
+def ignore(pattern: str, reason: str) -> Rule:
+    """A tensor that has no effect on the network's output."""
+    return Rule(pattern, None, reason=reason)
+
+
+def check(pattern: str, verify: Callable[[np.ndarray, re.Match[str], Read], str | None], reason: str) -> Rule:
+    """A tensor that repeats what is known already: verified, then ignored."""
+    return Rule(pattern, None, verify=verify, reason=reason)
+
+
+def refuse(pattern: str, reason: str) -> Rule:
+    """A tensor of a variant that our network does not have."""
+    return Rule(pattern, None, reason=reason, refused=True)
+
+
+def all_zero(values: np.ndarray, match: re.Match[str], read: Read) -> str | None:
+    """For ``check``: the tensor may be there if it adds nothing."""
+    return None if not np.any(values) else "is not zero, and our network has no such term"
+
+
+class Row(NamedTuple):
+    """A line of the report. target: our names, or "" for tensors that fill nothing."""
+
+    source: str
+    shape: tuple[int, ...]
+    dtype: str
+    target: str
+    transform: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What fills what.
+
+    rows: per used source tensor, in order.  ignored: source name -> reason.
+    fills: our name -> (source tensor, transform, index of the array among the transform's results).
+    problems: all that is wrong, in words.
+    """
+
+    rows: tuple[Row, ...]
+    ignored: dict[str, str]
+    fills: dict[str, tuple[LazyTensor, Transform, int]]
+    problems: tuple[str, ...]
+
+
+def plan(
+    tensors: Mapping[str, LazyTensor],
+    names: Mapping[str, str],
+    rules: Sequence[Rule],
+    shapes: Mapping[str, tuple[int, ...]] | None,
+) -> Plan:
+    """Matches names and shapes; reads no values.
+
+    tensors: source name (prefixes stripped) -> tensor.  names: that name -> the name in the file, for messages.
+    shapes:  our name -> shape; None when the sizes could not be told (then only the names are checked).
+    """
+    rows: list[Row] = []
+    ignored: dict[str, str] = {}
+    fills: dict[str, tuple[LazyTensor, Transform, int]] = {}
+    filled_by: dict[str, str] = {}
+    problems: list[str] = []
+    compiled = [(re.compile(rule.pattern), rule) for rule in rules]
+    for name, tensor in tensors.items():
+        matches = [(match, rule) for pattern, rule in compiled if (match := pattern.fullmatch(name))]
+        if len(matches) != 1:
+            fault = "unexpected" if not matches else f"ambiguous ({len(matches)} rules)"
+            problems.append(f"{fault} tensor {names[name]} {list(tensor.shape)}")
+            continue
+        match, rule = matches[0]
+        if rule.refused:
+            problems.append(f"tensor {names[name]} belongs to a variant that is not supported: {rule.reason}")
+        elif rule.target is None:
+            ignored[names[name]] = rule.reason
+        else:
+            targets = rule.targets(match)
+            problems += _fill(names[name], tensor, rule, targets, shapes, fills, filled_by)
+            rows.append(Row(names[name], tensor.shape, tensor.dtype, ", ".join(targets), rule.transform.__name__))
+    if shapes is not None:
+        problems += _missing(rules, [target for target in shapes if target not in fills])
+    return Plan(tuple(rows), ignored, fills, tuple(problems))
+
+
+def _fill(
+    source: str,
+    tensor: LazyTensor,
+    rule: Rule,
+    targets: tuple[str, ...],
+    shapes: Mapping[str, tuple[int, ...]] | None,
+    fills: dict[str, tuple[LazyTensor, Transform, int]],
+    filled_by: dict[str, str],
+) -> list[str]:
+    """Enters one tensor's targets into ``fills``; returns what is wrong with them."""
+    problems = []
+    for index, target in enumerate(targets):
+        if target in fills:
+            problems.append(f"tensors {filled_by[target]} and {source} both fill {target}")
+        fills.setdefault(target, (tensor, rule.transform, index))
+        filled_by.setdefault(target, source)
+    if tensor.dtype not in FLOATING:
+        return [*problems, f"tensor {source} holds {tensor.dtype}, expected floating-point weights"]
+    try:
+        # A view without memory of its own shows what the transform does to the shape.
+        parts = rule.transform(np.broadcast_to(np.float32(0), tensor.shape))
+    except ValueError as error:
+        fault = f"does not fit {rule.transform.__name__} ({error})"
+        return [*problems, f"tensor {source} {list(tensor.shape)} {fault}"]
+    for target, part in zip(targets, parts if isinstance(parts, tuple) else (parts,), strict=True):
+        if shapes is not None and target not in shapes:
+            problems.append(f"unexpected tensor {source}: a model of these settings has no parameter {target}")
+        elif shapes is not None and part.shape != tuple(shapes[target]):
+            shape, expected = list(part.shape), list(shapes[target])
+            problems.append(f"tensor {source} gives {target} the shape {shape}, expected {expected}")
+    return problems
+
+
+def _missing(rules: Sequence[Rule], targets: Sequence[str]) -> list[str]:
+    """One line per absent source tensor, by the name it would have."""
+    absent: dict[str, list[str]] = {}
+    for target in targets:
+        absent.setdefault(_source_name(rules, target), []).append(target)
+    return [f"missing tensor {source} (for {', '.join(filled)})" for source, filled in absent.items()]
+
+
+def _source_name(rules: Sequence[Rule], target: str) -> str:
+    """The first rule that could fill ``target``, read backwards."""
+    for rule in rules:
+        for template in (rule.target,) if isinstance(rule.target, str) else rule.target or ():
+            backwards = re.sub(r"\\\\(\d)", r"(?P<g\1>.+?)", re.escape(template))
+            if match := re.fullmatch(backwards, target):
+                name = re.sub(r"\(\?:([^|)]*)[^)]*\)", r"\1", rule.pattern)
+                for value in match.groupdict().values():
+                    name = re.sub(r"\([^)]*\)", value, name, count=1)
+                return name.replace("\\", "")
+    return "?"
+
+
+def value_problems(tensors: Mapping[str, LazyTensor], names: Mapping[str, str], rules: Sequence[Rule]) -> list[str]:
+    """Reads every tensor once: NaN or infinite weights, and repeated tensors that contradict the others."""
+
+    def read(name: str) -> np.ndarray | None:
+        return as_float32(tensors[name].read()) if name in tensors else None
+
+    problems: list[str] = []
+    for name, tensor in tensors.items():
+        matched = [(match, rule) for rule in rules if (match := re.fullmatch(rule.pattern, name))]
+        if len(matched) != 1 or tensor.dtype not in FLOATING:
+            continue
+        match, rule = matched[0]
+        if rule.target is None and rule.verify is None:
+            continue
+        values = as_float32(tensor.read())
+        bad = values.size - int(np.count_nonzero(np.isfinite(values)))
+        if bad:
+            problems.append(f"tensor {names[name]} has {bad} NaN or infinite values of {values.size}")
+        elif rule.verify is not None and (fault := rule.verify(values, match, read)):
+            problems.append(f"tensor {names[name]} {fault}")
+    return problems
+
+
+def as_float32(values: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32, copy=False)
+
+
+def make(fill: tuple[LazyTensor, Transform, int]) -> np.ndarray:
+    """The parameter, float32."""
+    tensor, transform, index = fill
+    result = transform(as_float32(tensor.read()))
+    return np.ascontiguousarray(result[index] if isinstance(result, tuple) else result)

@@ -1,0 +1,147 @@
+"""From the settings of other code bases to our configs.
+
+A network's config is put together from what its tensors tell, what the user, a ``config.json`` or the checkpoint's own
+arguments tell (in that order of trust), and assumptions, each of which is named in the report. A setting that would
+change the maths in a way our network cannot follow is refused.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vtcd_jax.models.errors import nearest
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Foreign names of settings.
+
+    aliases: their name -> our field, or several.  Our own names need no entry.
+    fixed:   their name -> the values with which our network is the same; others are refused.
+    ignored: pattern of names without effect on the network's output, or told better by the tensors.
+    """
+
+    aliases: Mapping[str, str | tuple[str, ...]]
+    fixed: Mapping[str, tuple[Any, ...]]
+    ignored: str
+
+
+# What every Hugging Face config may say without a bearing on the network.
+HUB_IGNORED = (
+    r"_.*|architectures|model_type|transformers_version|torch_dtype|dtype|id2label|label2id|problem_type|initializer_range"
+    r"|.*drop(out)?(_prob|_rate|_path_rate)?|return_dict|output_.*|torchscript|use_bfloat16|use_cache|pruned_heads|tie_.*"
+    r"|is_.*|cross_attention.*|add_cross_attention|chunk_size_feed_forward|finetuning_task|task_specific_params|prefix"
+    r"|tokenizer_class|.*_token_id|gradient_checkpointing|attn_implementation|name_or_path|auto_map|pipeline_tag"
+)
+# What the project's reference files say beside the settings.
+NOTES = r"model|hf_class|batch|seed|ablations|torch|transformers|state_dict_keys|parameters|names_only_in_.*|max_abs_.*"
+PREPROCESSING = ("stride", "mean", "std")
+
+
+@dataclass(frozen=True)
+class Told:
+    """Settings that somebody told, in our names: config fields, preprocessing fields, and what is wrong."""
+
+    fields: dict[str, Any]
+    preprocessing: dict[str, Any]
+    problems: tuple[str, ...] = ()
+
+
+def translate(
+    settings: Mapping[str, Any],
+    vocabulary: Vocabulary,
+    config_class: type,
+    source: str,
+    *,
+    strict: bool = True,
+) -> Told:
+    """Foreign settings in our names.
+
+    config_class: the family's config dataclass.  source: who says it, for messages.
+    strict: refuse what is neither known nor known to be harmless (a program's arguments are read leniently).
+    """
+    own = {f.name: f.default for f in dataclasses.fields(config_class)}
+    fields: dict[str, Any] = {}
+    preprocessing: dict[str, Any] = {}
+    problems: list[str] = []
+    nested = settings.get("config")
+    flat = {**{k: v for k, v in settings.items() if k != "config"}, **nested} if isinstance(nested, dict) else settings
+    for name, value in flat.items():
+        name = str(name)
+        targets = vocabulary.aliases.get(name, name)
+        targets = [t for t in ((targets,) if isinstance(targets, str) else targets) if t in own]
+        if name == "preprocessing" and isinstance(value, dict):
+            preprocessing |= {k: v for k, v in value.items() if k in PREPROCESSING}
+        elif name in PREPROCESSING:
+            preprocessing[name] = value
+        elif name in vocabulary.fixed:
+            if strict and value not in vocabulary.fixed[name]:
+                good = " or ".join(map(repr, vocabulary.fixed[name]))
+                problems.append(f"{source} says {name} = {value!r}, which is not supported (only {good})")
+        elif targets:
+            for target in targets:
+                fitted = _fit(value, own.get(target))
+                if fitted is None and strict:
+                    problems.append(f"{source} says {name} = {value!r}, expected {type(own.get(target)).__name__}")
+                elif fitted is not None:
+                    fields[target] = fitted
+        elif strict and not re.fullmatch(f"{vocabulary.ignored}|{NOTES}", name):
+            near = nearest(name, [*own, *vocabulary.aliases])
+            problems.append(f"{source} has the setting {name!r}, which is not known; nearest: {near}")
+    return Told(fields, preprocessing, tuple(problems))
+
+
+def _fit(value: Any, example: Any) -> Any:
+    """``value`` as the type of ``example``, or None. Square sizes may come as [224, 224]."""
+    if isinstance(value, (list, tuple)) and len(value) == 2 and value[0] == value[1]:
+        value = value[0]
+    if isinstance(example, bool) or isinstance(value, bool):
+        return value if isinstance(value, bool) and isinstance(example, bool) else None
+    if isinstance(example, int):
+        if isinstance(value, float) and value.is_integer():
+            return int(value)
+        return value if isinstance(value, int) else None
+    if isinstance(example, float):
+        return float(value) if isinstance(value, (int, float)) and abs(value) < 1e30 else None
+    return value if isinstance(value, str) else None
+
+
+def combine(
+    family: str,
+    config_class: type,
+    by_tensors: Mapping[str, Any],
+    told: Mapping[str, tuple[Any, str]],
+    assume: Mapping[str, tuple[Any, str]],
+) -> tuple[dict[str, Any], list[str], list[str]]:
+    """Config fields from all sources -> (fields, assumptions in words, problems in words).
+
+    Every number must come from somewhere: the config's own defaults are one network's and not this one's.
+
+    by_tensors: fields that the tensors tell.  told: field -> (value, who said it).  assume: field -> (value, why).
+    """
+    problems: list[str] = []
+    own = {f.name for f in dataclasses.fields(config_class)}
+    fields = {name: value for name, (value, _) in told.items()}
+    for name, value in by_tensors.items():
+        if name in told and told[name][0] != value and name != "mlp_ratio":
+            problems.append(f"{told[name][1]} says {name} = {told[name][0]}, the tensors say {value}")
+        fields[name] = value
+    assumed: list[str] = []
+    for name, (value, why) in assume.items():
+        if name not in fields and name in own:
+            fields[name] = value
+            assumed.append(f"{name} = {value} ({why})")
+    untold = [f.name for f in dataclasses.fields(config_class) if type(f.default) in (int, float)]
+    if untold := [name for name in untold if name not in fields]:
+        example = ", ".join(f'"{name}": …' for name in untold)
+        problems.append(f"the tensors do not tell {', '.join(untold)}; tell it with config={{{example}}}")
+    if fields.setdefault("family", family) != family:
+        problems.append(f"the settings are for {fields['family']!r}, the tensors are those of {family!r}")
+        fields["family"] = family
+    for name in sorted(set(fields) - own):
+        problems.append(f"it needs {name} = {fields.pop(name)}, a variant that {family} does not have")
+    return fields, assumed, problems

@@ -1,0 +1,77 @@
+"""Sizes of a transformer from the shapes of its tensors, and whether they fit together: shared by the tables."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from vtcd_jax.models.errors import InputError
+
+Shapes = Mapping[str, tuple[int, ...]]
+MAX_TOKENS = 200_000
+
+
+def shape_of(shapes: Shapes, name: str, axes: int) -> tuple[int, ...]:
+    """Shape of a tensor that tells sizes. Raises InputError when it is missing or has another number of axes."""
+    if name not in shapes:
+        raise InputError(f"missing tensor {name}, which tells the network's sizes")
+    if len(shapes[name]) != axes or 0 in shapes[name]:
+        raise InputError(f"tensor {name} has shape {list(shapes[name])}, expected {axes} axes")
+    return shapes[name]
+
+
+def count_blocks(shapes: Shapes, stack: str) -> int:
+    """Blocks of a stack, from the highest number in its names; a number out of all proportion raises InputError."""
+    numbers = {int(m[1]) for name in shapes if (m := re.match(rf"{re.escape(stack)}\.(\d{{1,6}})\.", name))}
+    depth = 1 + max(numbers, default=-1)
+    if depth == 0 or depth > 2 * len(numbers):
+        raise InputError(f"the blocks {stack}.N are numbered up to {depth - 1}, but there are {len(numbers)}")
+    return depth
+
+
+def mlp_ratio(hidden: int, width: int) -> float:
+    """The ratio that gives back ``hidden`` when multiplied by ``width`` and rounded down."""
+    ratio = hidden / width
+    return ratio if int(width * ratio) == hidden else math.nextafter(ratio, math.inf)
+
+
+def heads_of(fields: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
+    """Assumed heads, for ``Layout.assume``: 64 channels each; none when the width is no multiple of that."""
+    found = {}
+    for width, heads in (("width", "num_heads"), ("decoder_width", "decoder_num_heads")):
+        if width in fields and fields[width] % 64 == 0:
+            found[heads] = (fields[width] // 64, f"{width} / 64, as in all published models")
+    return found
+
+
+_SIZES = (
+    "image_size", "patch_size", "num_frames", "tubelet_size", "width", "depth", "num_heads", "num_classes",
+    "decoder_width", "decoder_depth", "decoder_num_heads",
+)  # fmt: skip
+_MULTIPLES = (
+    ("image_size", "patch_size", "image_size"), ("num_frames", "tubelet_size", "num_frames"),
+    ("width", "num_heads", "num_heads"), ("decoder_width", "decoder_num_heads", "decoder_num_heads"),
+)  # fmt: skip
+
+
+def check_sizes(config: Any) -> list[str]:
+    """What does not fit together in a config, in words; fields that it lacks are not looked at."""
+    sizes = {name: getattr(config, name) for name in _SIZES if hasattr(config, name)}
+    if bad := [f"{name} = {value}" for name, value in sizes.items() if value < 1]:
+        return [f"sizes must be at least 1: {', '.join(bad)}"]
+    problems = [
+        f"{whole} = {sizes[whole]} is no multiple of {part} = {sizes[part]}; "
+        f'tell the right one, e.g. config={{"{wrong}": …}}'
+        for whole, part, wrong in _MULTIPLES
+        if whole in sizes and part in sizes and sizes[whole] % sizes[part]
+    ]
+    if not problems and math.prod(config.grid) > MAX_TOKENS:
+        problems.append(f"a clip of {math.prod(config.grid)} tokens (image_size, num_frames) is out of reach")
+    if not 0 <= getattr(config, "mask_ratio", 0.5) < 1:
+        problems.append(f"mask_ratio = {config.mask_ratio} is not in [0, 1)")
+    problems += [
+        f"{name} = {eps} is negative" for name, eps in vars(config).items() if name.endswith("_eps") and eps < 0
+    ]
+    return problems

@@ -1,0 +1,61 @@
+"""The attention of the CPU: tiles within their budget, and the numbers of the textbook form whatever the tiles."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vtcd_jax.models import attention
+
+
+def textbook(query, key, value):
+    logits = jnp.einsum("brhc,bthc->bhrt", query, key) / np.sqrt(query.shape[-1])
+    return jnp.einsum("bhrt,bthc->brhc", jax.nn.softmax(logits, axis=-1), value)
+
+
+def tokens(count: int, *, batch: int = 1, heads: int = 2, channels: int = 8):
+    return (jax.random.normal(jax.random.key(i), (batch, count, heads, channels)) for i in range(3))
+
+
+@pytest.mark.parametrize("count", [3, 36, 1568, 1601])
+def test_any_number_of_tokens_gives_the_textbook_result(count):
+    """One group for all; several heads; runs of rows; runs of rows with padding (1601 is prime)."""
+    query, key, value = tokens(count, batch=2)
+    got = attention._attend_cpu(query, key, value)
+    np.testing.assert_allclose(got, textbook(query, key, value), atol=2e-6)
+
+
+@pytest.mark.parametrize("logits", [60, 500, 3 * 37 * 37])
+def test_tiles_change_neither_values_nor_gradients(monkeypatch, logits):
+    query, key, value = tokens(37, heads=3)
+    monkeypatch.setattr(attention, "tiles", lambda slices, n, f=attention.tiles: f(slices, n, logits))
+
+    def score(attend):
+        return lambda q, k, v: jnp.sum(jnp.sin(attend(q, k, v)))
+
+    got, slopes = jax.value_and_grad(score(attention._attend_cpu), (0, 1, 2))(query, key, value)
+    expected, wanted = jax.value_and_grad(score(textbook), (0, 1, 2))(query, key, value)
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
+    for slope, want in zip(slopes, wanted, strict=True):
+        np.testing.assert_allclose(slope, want, atol=5e-6)
+
+
+def test_large_logits_do_not_overflow():
+    query, key, value = (60 * a for a in tokens(40))
+    assert np.isfinite(attention._attend_cpu(query, key, value)).all()
+
+
+@pytest.mark.parametrize("slices", [1, 12, 13, 128])
+@pytest.mark.parametrize("count", [1, 36, 288, 1568, 1601, 3136, 40_000])
+def test_tiles_stay_within_their_budget(slices, count):
+    group, rows = attention.tiles(slices, count)
+    assert slices % group == 0 and 1 <= rows <= count
+    assert group == 1 or rows == count
+    assert group * rows * count <= max(attention.CPU_LOGITS, count)
+
+
+def test_published_sizes_need_no_padding():
+    for heads in (6, 12, 16):
+        assert attention.tiles(heads, 1568) == (1, 392)
