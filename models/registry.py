@@ -78,7 +78,7 @@ def build(
         key = jax.random.key(0) if key is None else key
         blank = jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), inputs)
         init = jax.jit(lambda k, x: module.init(k, x, Tap({}, ()))["params"])
-        model = model.replace(params=init(key, blank))
+        model = dataclasses.replace(model, params=init(key, blank))
     return model
 
 

@@ -6,6 +6,7 @@ data and dies with it, so masks are arrays like any other: new ones do not retra
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -73,7 +74,8 @@ def forward(
     """
     tap = Tap(edits or {}, capture)
     # A mask of tokens stays as it is: its count of visible tokens is read from it where it is concrete.
-    inputs = jax.tree.map(jnp.asarray, inputs.replace(token_mask=None)).replace(token_mask=inputs.token_mask)
+    arrays = jax.tree.map(jnp.asarray, dataclasses.replace(inputs, token_mask=None))
+    inputs = dataclasses.replace(arrays, token_mask=inputs.token_mask)
     output = model.module.apply({"params": model.params}, inputs, tap)
     tap.check()
     return output, tap.captured  # type: ignore[return-value]  # apply is untyped

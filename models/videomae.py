@@ -12,11 +12,13 @@ Pre-Training", NeurIPS, figures 2-4 and tables 2-3.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+from jax.core import Tracer
 
 from .layers import KERNEL_INIT, Block, PatchEmbed, grid_positions, sine_cosine_table, to_patches
 from .taps import Tap
@@ -96,13 +98,13 @@ SIZES = {
 }
 
 
-def classifier_config(size: str, **fields: int | float) -> VideoMAEConfig:
+def classifier_config(size: str, **fields: Any) -> VideoMAEConfig:
     """The classifier of a published size: "S", "B", "L" or "H"."""
     width, depth, heads, _, _ = SIZES[size]
-    return VideoMAEConfig(width=width, depth=depth, num_heads=heads, **fields)  # type: ignore[arg-type]
+    return VideoMAEConfig(width=width, depth=depth, num_heads=heads, **fields)
 
 
-def pretrain_config(size: str, **fields: int | float) -> VideoMAEPretrainConfig:
+def pretrain_config(size: str, **fields: Any) -> VideoMAEPretrainConfig:
     """The autoencoder of a published size: "S", "B", "L" or "H"."""
     width, depth, heads, decoder_width, decoder_heads = SIZES[size]
     return VideoMAEPretrainConfig(
@@ -112,7 +114,7 @@ def pretrain_config(size: str, **fields: int | float) -> VideoMAEPretrainConfig:
         decoder_width=decoder_width,
         decoder_num_heads=decoder_heads,
         **fields,
-    )  # type: ignore[arg-type]
+    )
 
 
 def preprocessing(config: VideoMAEConfig | VideoMAEPretrainConfig) -> Preprocessing:
@@ -252,7 +254,7 @@ def visible_tokens(token_mask: jax.Array | np.ndarray, config: VideoMAEPretrainC
 
     Raises ValueError for a mask that leaves different numbers of tokens in its time steps or clips.
     """
-    if isinstance(token_mask, jax.core.Tracer):
+    if isinstance(token_mask, Tracer):
         return config.visible
     counts = np.unique((~np.asarray(token_mask, bool)).sum((2, 3)))
     if len(counts) > 1 or counts[0] == 0:

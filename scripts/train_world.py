@@ -113,7 +113,7 @@ def make_step(settings: Settings, model: Model, optimizer: optax.GradientTransfo
     sites = mask_sites(model)
 
     def loss_of(trained: Any, video: jax.Array, label: jax.Array, masks: jax.Array) -> tuple[jax.Array, jax.Array]:
-        output, seen = models.forward(model.replace(params=trained["model"]), Inputs(video), capture=sites)
+        output, seen = models.forward(dataclasses.replace(model, params=trained["model"]), Inputs(video), capture=sites)
         assert output.logits is not None
         loss = optax.softmax_cross_entropy_with_integer_labels(output.logits, label).mean()
         for site in sites:
@@ -159,11 +159,13 @@ def batches(settings: Settings, model: Model, first: int) -> Iterator[tuple[np.n
 
 def accuracy(model: Model, video: np.ndarray, label: np.ndarray, batch: int = 50) -> float:
     """Share of clips whose highest logit is their class. video uint8 [clip, time, height, width, 3]."""
-    predict = jax.jit(lambda m, v: models.forward(m, Inputs(normalise(m, v)))[0].logits.argmax(-1))
-    right = [
-        np.asarray(predict(model, video[i : i + batch])) == label[i : i + batch] for i in range(0, len(video), batch)
-    ]
-    return float(np.concatenate(right).mean())
+
+    @jax.jit
+    def logits(model: Model, video: jax.Array) -> jax.Array | None:
+        return models.forward(model, Inputs(normalise(model, video)))[0].logits
+
+    found = [np.asarray(logits(model, video[i : i + batch])) for i in range(0, len(video), batch)]
+    return float((np.concatenate(found).argmax(-1) == label).mean())
 
 
 def shuffled(video: np.ndarray, seed: int) -> np.ndarray:
@@ -197,7 +199,7 @@ def train(settings: Settings) -> tuple[Model, list[dict[str, float]]]:
         losses.append(loss)
         rights.append(right)
         if index % settings.evaluate_every == 0 or index == settings.steps:
-            averaged = model.replace(params=state["average"]["model"])
+            averaged = dataclasses.replace(model, params=state["average"]["model"])
             row = {
                 "step": index,
                 "clips": index * settings.batch,
@@ -211,7 +213,7 @@ def train(settings: Settings) -> tuple[Model, list[dict[str, float]]]:
             manager.wait_until_finished()
             files.write_json(log_file, log)
             losses, rights, begun = [], [], time.time()
-    return model.replace(params=jax.device_get(state["average"]["model"])), log
+    return dataclasses.replace(model, params=jax.device_get(state["average"]["model"])), log
 
 
 def ship(settings: Settings, model: Model, log: list[dict[str, float]]) -> dict[str, float]:

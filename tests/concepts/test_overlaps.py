@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from vtcd_jax.concepts import Concepts, Tubelets, best_overlap, overlap, random_groups
+from vtcd_jax.concepts import Concepts, Tubelets, best_overlap, overlap, random_groups, random_overlaps
 from vtcd_jax.concepts.segment import token_ids
 from vtcd_jax.concepts.tubelets import resize_labels
 from vtcd_jax.models import InputError
@@ -108,3 +108,16 @@ def test_bad_input_is_refused():
     ):
         with pytest.raises(InputError, match=words):
             call()
+
+
+@pytest.mark.parametrize("within", ["head", "video"])
+def test_random_overlaps_are_those_of_random_groups(within):
+    first, second = planted(5), planted(4, seed=1)
+    key = jax.random.key(3)
+    found = random_overlaps(first, true_masks(first), second, true_masks(second), draws=3, key=key, within=within)
+    for i, value in enumerate(found):
+        groups = [
+            random_groups(c, jax.random.fold_in(key, 2 * i + j), within=within) for j, c in enumerate((first, second))
+        ]
+        expected = best_overlap(groups[0], true_masks(first), groups[1], true_masks(second)).held_out
+        np.testing.assert_allclose(value, expected)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vtcd_jax.importance.cris import combine
+from vtcd_jax.importance.ranking import combine
 from vtcd_jax.importance.curves import layer_importance, released_area, released_counts
 from vtcd_jax.importance.designs import removal_order
 from vtcd_jax.importance.estimators import per_clip

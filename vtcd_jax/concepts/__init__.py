@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from vtcd_jax.concepts.config import ElbowRule, NmfConfig, SlicConfig
     from vtcd_jax.concepts.discovery import discover
     from vtcd_jax.concepts.nmf import Factorization, convex_nmf
-    from vtcd_jax.concepts.overlaps import best_overlap, overlap, random_groups
+    from vtcd_jax.concepts.overlaps import best_overlap, overlap, random_groups, random_overlaps
     from vtcd_jax.concepts.segment import concept_sites
     from vtcd_jax.concepts.supervoxels import slic
     from vtcd_jax.concepts.types import Concepts, Tubelets
@@ -38,6 +38,7 @@ _HOMES = {
     "discover": "discovery",
     "overlap": "overlaps",
     "random_groups": "overlaps",
+    "random_overlaps": "overlaps",
     "slic": "supervoxels",
 }
 
@@ -55,6 +56,7 @@ __all__ = [
     "discover",
     "overlap",
     "random_groups",
+    "random_overlaps",
     "slic",
 ]
 

@@ -9,6 +9,7 @@ Choose on one set of clips, judge on another: ``best_overlap``.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -45,17 +46,37 @@ def overlap(concepts: Concepts, masks: np.ndarray) -> np.ndarray:
            empty mask is
     nan. Raises InputError when the number of clips differs.
     """
+    return _iou(concepts, concepts.assignment, label_counts(concepts, masks))
+
+
+class LabelCounts(NamedTuple):
+    """Voxels of each SLIC label, at the masks' resolution.
+
+    inside, size: float64 [video, site, head, 256], inside the mask and in all.  mask: float64 [video], of the mask.
+    """
+
+    inside: np.ndarray
+    size: np.ndarray
+    mask: np.ndarray
+
+
+def label_counts(concepts: Concepts, masks: np.ndarray) -> LabelCounts:
+    """What an overlap needs to know of labels and masks; the same for every grouping of the tubelets."""
     masks = np.asarray(masks, bool)
     if masks.ndim != 4 or len(masks) != concepts.videos:
         raise InputError(f"masks must be [{concepts.videos}, time, height, width]; got {list(masks.shape)}")
-    inside, size = _counts(concepts, masks)
+    return LabelCounts(*_counts(concepts, masks), masks.sum((1, 2, 3)).astype(np.float64))
+
+
+def _iou(concepts: Concepts, assignment: np.ndarray, counts: LabelCounts) -> np.ndarray:
+    """IoU [video, concept] when the tubelets are grouped by ``assignment``; nan where the mask is empty."""
     both = np.zeros((concepts.videos, len(concepts)))
     own = np.zeros_like(both)
     t = concepts.tubelets
     where = (t.video, t.site, t.head, t.label)
-    np.add.at(both, (t.video, concepts.assignment), inside[where])
-    np.add.at(own, (t.video, concepts.assignment), size[where])
-    total = masks.sum((1, 2, 3))[:, None]
+    np.add.at(both, (t.video, assignment), counts.inside[where])
+    np.add.at(own, (t.video, assignment), counts.size[where])
+    total = counts.mask[:, None]
     return np.where(total > 0, both / np.maximum(own + total - both, 1), np.nan)
 
 
@@ -96,7 +117,11 @@ def best_overlap(
     """
     if choosing.names != judging.names:
         raise InputError("the two sets hold different concepts; use `assign` for the second")
-    first, second = overlap(choosing, choosing_masks), overlap(judging, judging_masks)
+    return _best(overlap(choosing, choosing_masks), overlap(judging, judging_masks))
+
+
+def _best(first: np.ndarray, second: np.ndarray) -> Overlap:
+    """The concept with the highest mean IoU in ``first`` [video, concept], and what it has in ``second``."""
     for name, values in (("choosing", first), ("judging", second)):
         if np.isnan(values).all():
             raise InputError(f"every mask of the {name} clips is empty")
@@ -108,6 +133,31 @@ def best_overlap(
     return Overlap(concept, float(means[concept]), float(np.nanmean(kept)), se, kept)
 
 
+def random_overlaps(
+    choosing: Concepts,
+    choosing_masks: np.ndarray,
+    judging: Concepts,
+    judging_masks: np.ndarray,
+    *,
+    draws: int,
+    key: jax.Array,
+    within: str = "head",
+) -> np.ndarray:
+    """The control of ``best_overlap``: float64 [draw], mean IoU kept by the best of as many random groups.
+
+    In every draw both sets are grouped at random (see ``random_groups``), the best group is chosen on the first and
+    judged on the second.
+    """
+    sets = (choosing, judging)
+    counts = [label_counts(c, m) for c, m in zip(sets, (choosing_masks, judging_masks), strict=True)]
+    kept = []
+    for i in range(draws):
+        keys = (jax.random.fold_in(key, 2 * i), jax.random.fold_in(key, 2 * i + 1))
+        groups = [shuffled_assignment(c, k, within) for c, k in zip(sets, keys, strict=True)]
+        kept.append(_best(*(_iou(c, g, n) for c, g, n in zip(sets, groups, counts, strict=True))).held_out)
+    return np.array(kept)
+
+
 def random_groups(concepts: Concepts, key: jax.Array, *, within: str = "head") -> Concepts:
     """The control: as many groups of the same sizes, in the same heads, of tubelets drawn at random.
 
@@ -116,6 +166,15 @@ def random_groups(concepts: Concepts, key: jax.Array, *, within: str = "head") -
     present in the very clips of its concept, with as many tubelets there: a stricter control.
     Dictionary, weights and quality belong to the real concepts and are kept only as placeholders.
     """
+    assignment = shuffled_assignment(concepts, key, within)
+    rule = concepts.settings.get("slic", {}).get("grid_rule", "nearest")
+    ids = token_ids(concepts.tubelets, assignment, concepts.labels, concepts.sites, concepts.grid, rule)
+    settings = concepts.settings | {"control": f"random tubelets within each {within}"}
+    return replace(concepts, assignment=assignment, ids=ids, settings=settings)
+
+
+def shuffled_assignment(concepts: Concepts, key: jax.Array, within: str = "head") -> np.ndarray:
+    """int32 [tubelet]: the concepts of the tubelets in random order, within each head, or each head and clip."""
     if within not in ("head", "video"):
         raise InputError(f"within must be head or video; got {within!r}")
     draw = np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())
@@ -127,7 +186,4 @@ def random_groups(concepts: Concepts, key: jax.Array, *, within: str = "head") -
     order = order[np.argsort(block[order], kind="stable")]
     assignment = np.empty_like(concepts.assignment)
     assignment[np.argsort(block, kind="stable")] = concepts.assignment[order]
-    rule = concepts.settings.get("slic", {}).get("grid_rule", "nearest")
-    ids = token_ids(t, assignment, concepts.labels, concepts.sites, concepts.grid, rule)
-    settings = concepts.settings | {"control": f"random tubelets within each {within}"}
-    return replace(concepts, assignment=assignment, ids=ids, settings=settings)
+    return assignment

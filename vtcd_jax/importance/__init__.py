@@ -1,38 +1,52 @@
 """What concepts do to the prediction: masked passes, designs, estimators and attribution curves.
 
 One engine (``scores``) runs a network under gates; CRIS, occlusion and curves are designs that make gates and readers
-that turn scores into importance.
+that turn scores into importance. Names are looked up on first use.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .curves import Curves, attribution_curve, layer_importance, released_area
+    from .designs import Explicit, Random, leave_one_out
+    from .engine import scores
+    from .ranking import Importance, cris, importance_from_scores
+    from .score import SCORES, Context, score_functions, targets
+    from .support import Support
 
 _HOMES = {
-    "Support": "support",
     "Context": "score",
-    "SCORES": "score",
-    "score_functions": "score",
-    "targets": "score",
-    "Random": "designs",
-    "Explicit": "designs",
-    "leave_one_out": "designs",
-    "scores": "engine",
-    "Importance": "cris",
-    "cris": "cris",
-    "importance_from_scores": "cris",
     "Curves": "curves",
+    "Explicit": "designs",
+    "Importance": "ranking",
+    "Random": "designs",
+    "SCORES": "score",
+    "Support": "support",
     "attribution_curve": "curves",
+    "cris": "ranking",
+    "importance_from_scores": "ranking",
     "layer_importance": "curves",
+    "leave_one_out": "designs",
     "released_area": "curves",
+    "score_functions": "score",
+    "scores": "engine",
+    "targets": "score",
 }
-__all__ = list(_HOMES)
+__all__ = [
+    "SCORES", "Context", "Curves", "Explicit", "Importance", "Random", "Support", "attribution_curve", "cris",
+    "importance_from_scores", "layer_importance", "leave_one_out", "released_area", "score_functions", "scores",
+    "targets",
+]  # fmt: skip
 
 
-def __getattr__(name: str):
-    if name in _HOMES:
-        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    try:
-        return import_module(f"{__name__}.{name}")
-    except ModuleNotFoundError:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from vtcd_jax.importance.cris import Importance
+from vtcd_jax.importance.ranking import Importance
 from vtcd_jax.importance.curves import Curves
 
 from .charts import bands, order_style
