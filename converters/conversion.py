@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from vtcd_jax.models import files, registry
+from vtcd_jax.models import files, registry, store
 from vtcd_jax.models.errors import InputError
 from vtcd_jax.models.types import Model, Preprocessing
 
@@ -238,7 +238,7 @@ def _write(
     """Safetensors are made and written one by one; Orbax takes the whole tree."""
     if format == "safetensors":
         lazy = {name: (shapes[name], "float32", lambda f=fill: make(f)) for name, fill in planned.fills.items()}
-        registry.save(
+        store.save(
             dataclasses.replace(model, params=files.unflatten(lazy)), out, manifest=manifest, overwrite=overwrite
         )
         return
@@ -249,4 +249,4 @@ def _write(
         with ocp.StandardCheckpointer() as checkpointer:
             checkpointer.save((new / "params").resolve(), params)
             checkpointer.wait_until_finished()
-        registry.write_description(new, model, manifest)
+        store.write_description(new, model, manifest)

@@ -5,7 +5,8 @@ changed; ``load`` reads a converted or shipped model folder. Imports nothing of 
 """
 
 from .errors import InputError, nearest
-from .registry import build, families, load, names, param_shapes, save
+from .registry import build, families, param_shapes
+from .store import load, names, save
 from .taps import Tap, example_inputs, forward, sites
 from .types import Edit, Inputs, Model, Output, Preprocessing
 

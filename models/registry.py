@@ -1,28 +1,19 @@
-"""Families of networks, and the folder format in which converted and shipped models are kept.
-
-A model folder holds ``params.safetensors`` (flat names joined with "/"), ``config.json`` (the config's fields, with
-``family`` and ``preprocessing``), ``labels.json`` (class names in logit order) and ``manifest.json`` (where the
-parameters come from). A new family is a module here and one entry in ``families``.
-"""
+"""Families of networks, and how a model is built from its config. A new family is a module and one entry here."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from flax import linen as nn
 
-from . import files, videomae
-from .errors import InputError, nearest
+from . import videomae
+from .errors import InputError
 from .taps import Tap, example_inputs
 from .types import Inputs, Model, Preprocessing
-
-WEIGHTS = Path(__file__).parent / "weights"
 
 
 class Family(NamedTuple):
@@ -80,99 +71,3 @@ def build(
         init = jax.jit(lambda k, x: module.init(k, x, Tap({}, ()))["params"])
         model = dataclasses.replace(model, params=init(key, blank))
     return model
-
-
-def save(model: Model, folder: str | Path, *, manifest: dict[str, Any], overwrite: bool = False) -> None:
-    """Writes a model folder: whole, or not at all. ``manifest`` tells where the parameters come from.
-
-    Raises InputError when the folder exists and ``overwrite`` is off.
-    """
-    folder = Path(folder)
-    if folder.exists() and not overwrite:
-        raise InputError(f"{folder} exists; choose another folder or pass --overwrite")
-    with files.replacing_folder(folder) as new:
-        files.save_safetensors(new / "params.safetensors", files.flatten(model.params))
-        write_description(new, model, manifest)
-
-
-def write_description(folder: Path, model: Model, manifest: dict[str, Any]) -> None:
-    """The three JSON files of a model folder."""
-    config = dataclasses.asdict(model.config) | {"preprocessing": model.preprocessing.to_json()}
-    files.write_json(folder / "config.json", config)
-    files.write_json(folder / "labels.json", list(model.labels))
-    files.write_json(folder / "manifest.json", manifest)
-
-
-def names() -> list[str]:
-    """Models that are shipped with the library."""
-    return sorted(path.parent.name for path in WEIGHTS.glob("*/config.json"))
-
-
-def load(folder_or_name: str | Path) -> Model:
-    """A shipped model by name, or a model folder. Raises InputError when it is neither, or broken."""
-    folder = Path(folder_or_name)
-    if str(folder_or_name) in names():
-        folder = WEIGHTS / str(folder_or_name)
-    if not folder.is_dir():
-        raise InputError(
-            f"no model {str(folder_or_name)!r}: not a model folder, and shipped are {', '.join(names()) or 'none'}; "
-            "make a folder with `vtcd convert CHECKPOINT FOLDER`"
-        )
-    config, preprocessing = _read_config(folder)
-    labels = tuple(_read_json(folder / "labels.json"))
-    params = _read_params(folder, param_shapes(config))
-    return build(config, params=params, labels=labels, preprocessing=preprocessing, name=folder.name)
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path} is missing; convert the checkpoint again with `vtcd convert`") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path} is not JSON ({error}); convert the checkpoint again") from None
-
-
-def _read_config(folder: Path) -> tuple[Any, Preprocessing]:
-    fields = dict(_read_json(folder / "config.json"))
-    kind = family(fields.get("family", ""))
-    preprocessing = fields.pop("preprocessing", None)
-    known = {f.name for f in dataclasses.fields(kind.config)}
-    for name in fields:
-        if name not in known:
-            raise InputError(f"{folder / 'config.json'}: unknown setting {name!r}; nearest: {nearest(name, known)}")
-    config = kind.config(**fields)
-    return config, Preprocessing.from_json(preprocessing) if preprocessing else kind.preprocessing(config)
-
-
-def _read_params(folder: Path, shapes: dict[str, Any]) -> dict[str, Any]:
-    """Reads by mapping, tensor by tensor, and checks every name and shape."""
-    path = folder / "params.safetensors"
-    if not path.exists() and (folder / "params").is_dir():
-        return _read_orbax(folder / "params", shapes)
-    from safetensors import SafetensorError, safe_open
-
-    expected = files.flatten(shapes)
-    try:
-        with safe_open(str(path), framework="numpy") as source:
-            found = set(source.keys())
-            problems = [f"missing {name}" for name in sorted(set(expected) - found)]
-            problems += [f"unknown {name}" for name in sorted(found - set(expected))]
-            tensors = {name: source.get_tensor(name) for name in expected if name in found}
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} cannot be read ({error}); convert the checkpoint again") from None
-    problems += [
-        f"{name} has shape {tuple(tensor.shape)}, the config says {expected[name].shape}"
-        for name, tensor in tensors.items()
-        if tuple(tensor.shape) != expected[name].shape
-    ]
-    if problems:
-        raise InputError(f"{path} does not fit its config.json:\n  " + "\n  ".join(problems))
-    return files.unflatten({name: jax.numpy.asarray(tensor) for name, tensor in tensors.items()})
-
-
-def _read_orbax(folder: Path, shapes: dict[str, Any]) -> dict[str, Any]:
-    import orbax.checkpoint as ocp
-
-    with ocp.StandardCheckpointer() as checkpointer:
-        return checkpointer.restore(folder.resolve(), shapes)

@@ -38,8 +38,8 @@ __all__ = [
     "read_csv", "read_events", "write_csv",
 ]  # fmt: skip
 FORMAT = "vtcd-run/1"
-_OURS = (".json", ".jsonl", ".csv", ".safetensors", ".part")  # what a run writes beside its folders
-_OUR_FOLDERS = ("scores", "report", "shards")
+_OURS = (".json", ".jsonl", ".csv", ".safetensors", ".npz", ".part")  # what a run writes beside its folders
+_OUR_FOLDERS = ("scores", "held_out", "report", "shards")
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vtcd_jax.importance.ranking import combine
 from vtcd_jax.importance.curves import layer_importance, released_area, released_counts
 from vtcd_jax.importance.designs import removal_order
 from vtcd_jax.importance.estimators import per_clip
+from vtcd_jax.importance.ranking import combine
 from vtcd_jax.models import InputError
 
 

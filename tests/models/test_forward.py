@@ -36,8 +36,8 @@ def result(output) -> jax.Array:
 
 
 def test_an_identity_edit_changes_no_bit(model):
-    plain, _ = forward(model, Inputs(video(model)))
-    edited, _ = forward(model, Inputs(video(model)), edits={site: Edit() for site in sites(model)})
+    plain, _ = models.forward(model, Inputs(video(model)))
+    edited, _ = models.forward(model, Inputs(video(model)), edits={site: Edit() for site in sites(model)})
     np.testing.assert_array_equal(result(edited), result(plain))
 
 

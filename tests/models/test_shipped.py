@@ -11,7 +11,7 @@ import pytest
 from vtcd_jax import models
 from vtcd_jax.data import world
 from vtcd_jax.models import Inputs
-from vtcd_jax.models.registry import WEIGHTS
+from vtcd_jax.models.store import WEIGHTS
 
 
 @pytest.fixture(scope="module")

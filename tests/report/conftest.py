@@ -13,8 +13,8 @@ import pytest
 from vtcd_jax.concepts.types import Concepts, Tubelets
 from vtcd_jax.data import world
 from vtcd_jax.data.clips import Clips
-from vtcd_jax.importance.ranking import Importance, combine
 from vtcd_jax.importance.curves import Curves, curves_from_scores, layer_importance, removal_counts
+from vtcd_jax.importance.ranking import Importance, combine
 from vtcd_jax.report import OverlapRow, ReportData
 
 SITES = ("block_1/attn/key", "block_3/attn/key")

@@ -5,9 +5,16 @@ Exit codes: 0 done, 2 bad input or usage (one or two lines that name the file an
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import functools
+import io
 import sys
+from collections.abc import Callable
 
 DESCRIPTION = "Concepts inside video transformers: discover them, rank them by what they do, look at them."
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_SHOWN = 40
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -16,48 +23,82 @@ def main(arguments: list[str] | None = None) -> int:
     from vtcd_jax.models.errors import InputError
 
     try:
-        _dispatch(arguments)
+        _parse(arguments)()
         return 0
     except SystemExit as end:  # tyro: 0 after --help, 2 for usage
         return end.code if isinstance(end.code, int) else 2
-    except (InputError, OSError, MemoryError, RuntimeError, KeyboardInterrupt) as error:
+    except (Exception, KeyboardInterrupt) as error:
         if "--debug" in arguments:
             raise
         print(f"vtcd: {_message(error)}", file=sys.stderr)
         return 2 if isinstance(error, InputError) else 1
 
 
-def _dispatch(arguments: list[str]) -> None:
+def _parse(arguments: list[str]) -> Callable[[], None]:
+    """The command with its arguments, ready to be called. Raises SystemExit after help or wrong usage."""
     import tyro
+
+    from vtcd_jax.models.errors import InputError
 
     from . import commands
 
-    tyro.extras.subcommand_cli_from_dict(
-        {
-            "demo": commands.demo,
-            "run": commands.run,
-            "discover": commands.discover,
-            "rank": commands.rank,
-            "curves": commands.curves,
-            "report": commands.report,
-            "convert": commands.convert,
-            "models": commands.models,
-        },
-        prog="vtcd",
-        description=DESCRIPTION,
-        args=arguments,
-        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.HelptextFromCommentsOff),
+    every = (
+        commands.demo,
+        commands.run,
+        commands.discover,
+        commands.rank,
+        commands.curves,
+        commands.report,
+        commands.convert,
+        commands.models,
     )
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.extras.subcommand_cli_from_dict(
+                {command.__name__: _later(command) for command in every},
+                prog="vtcd",
+                description=DESCRIPTION,
+                args=arguments,
+                config=(tyro.conf.FlagCreatePairsOff, tyro.conf.HelptextFromCommentsOff),
+            )
+    except SystemExit as end:
+        cause: BaseException | None = end
+        while cause is not None:  # a setting that refused its value says it better than the box around it
+            if isinstance(cause, InputError):
+                raise cause from None
+            cause = cause.__context__
+        sys.stderr.write(said.getvalue())
+        raise
+
+
+def _later(command: Callable[..., None]) -> Callable[..., Callable[[], None]]:
+    """``command`` that only takes its arguments, so that parsing ends before the work begins."""
+
+    @functools.wraps(command)
+    def take(*arguments: object, **options: object) -> Callable[[], None]:
+        return functools.partial(command, *arguments, **options)
+
+    return take
 
 
 def _message(error: BaseException) -> str:
     """One or two lines for the user."""
+    from vtcd_jax.models.errors import InputError
+
+    lines = [line.rstrip() for line in str(error).splitlines() if line.strip()] or ["no reason given"]
+    if isinstance(error, InputError):
+        return "\n".join(lines[:_SHOWN] + ([f"  ... and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []))
     if isinstance(error, KeyboardInterrupt):
         return "interrupted; what was finished is saved: go on with --resume"
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{error.strerror or error}; no half-written file was left, free the disk and go on with --resume"
-    if isinstance(error, MemoryError):
-        return "out of memory; take fewer clips or a smaller model"
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return "\n".join(lines[:40]) if error.__class__.__name__ == "InputError" else f"{type(error).__name__}: {lines[0]}"
+        full = (
+            "; no half-written file was left: make room and start again (a run with --resume)"
+            if error.errno in _FULL
+            else ""
+        )
+        return f"{where}{error.strerror or lines[0]}{full}"
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in lines[0]:
+        return "out of memory; take a smaller --chunk, fewer clips or a smaller model, then go on with --resume"
+    return f"failed: {type(error).__name__}: {lines[0]} (--debug shows where)"

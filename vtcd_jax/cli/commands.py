@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,7 +15,7 @@ import tyro
 from vtcd_jax.models.errors import InputError
 from vtcd_jax.pipeline.settings import RunSettings, settings_of
 
-from .progress import bars
+from .progress import Progress
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Folder:
 
 Flat = tyro.conf.arg(name="")  # the fields of a parameter as options of the command, without a prefix
 Settings = Annotated[RunSettings, Flat]
-RunFolder = Annotated[Path, tyro.conf.Positional]
+RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 COMMON = Common()
 FOLDER = Folder()
 
@@ -50,6 +53,7 @@ def demo(
     clips: int = 48,
     masks: int = 384,
     seed: int = 0,
+    dry_run: bool = False,
     common: Annotated[Common, Flat] = COMMON,
 ) -> None:
     """The whole job on the shipped classifier and clips of the synthetic world, ending in a report.
@@ -59,10 +63,11 @@ def demo(
         clips: Number of clips.
         masks: Masked passes per clip.
         seed: Seeds the clips and every draw.
+        dry_run: Compile and time one block, bound passes, memory and time; write nothing.
         common: Options of every command.
     """
     settings = RunSettings(clips=f"world:{clips}", model="world-videomae", masks=masks, seed=seed, hold_out=1 / 3)
-    _run(settings, out, Folder(overwrite=True), common, last="report")
+    _run(settings, out, Folder(overwrite=True, dry_run=dry_run), common, last="report")
 
 
 def run(
@@ -93,39 +98,42 @@ def discover(
     _run(settings, out, folder, common, last="discover")
 
 
-def rank(run_folder: RunFolder, *, common: Annotated[Common, Flat] = COMMON) -> None:
+def rank(run_folder: RunFolder, *, dry_run: bool = False, common: Annotated[Common, Flat] = COMMON) -> None:
     """Rank the concepts of a run (and find them, if that is still to do).
 
     Args:
         run_folder: A run folder.
+        dry_run: Bound passes, memory and time of the whole run; write nothing.
         common: Options of every command.
     """
-    _go_on(run_folder, common, last="rank")
+    _go_on(run_folder, dry_run, common, last="rank")
 
 
-def curves(run_folder: RunFolder, *, common: Annotated[Common, Flat] = COMMON) -> None:
+def curves(run_folder: RunFolder, *, dry_run: bool = False, common: Annotated[Common, Flat] = COMMON) -> None:
     """Attribution curves, layers and overlaps of a run (and what they need).
 
     Args:
         run_folder: A run folder.
+        dry_run: Bound passes, memory and time of the whole run; write nothing.
         common: Options of every command.
     """
-    _go_on(run_folder, common, last="curves")
+    _go_on(run_folder, dry_run, common, last="curves")
 
 
-def report(run_folder: RunFolder, *, common: Annotated[Common, Flat] = COMMON) -> None:
+def report(run_folder: RunFolder, *, dry_run: bool = False, common: Annotated[Common, Flat] = COMMON) -> None:
     """The HTML report of a run (and what it needs).
 
     Args:
         run_folder: A run folder.
+        dry_run: Bound passes, memory and time of the whole run; write nothing.
         common: Options of every command.
     """
-    _go_on(run_folder, common, last="report")
+    _go_on(run_folder, dry_run, common, last="report")
 
 
 def convert(
-    checkpoint: Annotated[Path, tyro.conf.Positional],
-    out: Annotated[Path, tyro.conf.Positional],
+    checkpoint: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="CHECKPOINT")],
+    out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")],
     *,
     family: str | None = None,
     config: Path | None = None,
@@ -150,16 +158,9 @@ def convert(
     """
     from vtcd_jax.converters import convert as convert_checkpoint
 
-    done = convert_checkpoint(
-        checkpoint,
-        out,
-        family=family,
-        config=config,
-        labels=labels,
-        format=format,
-        overwrite=overwrite,
-        dry_run=dry_run,
-    )
+    options = {"family": family, "config": config, "labels": labels, "format": format, "overwrite": overwrite}
+    with _naming(out):
+        done = convert_checkpoint(checkpoint, out, **options, dry_run=dry_run)
     print(done.summary() if common.quiet else done.table())
 
 
@@ -180,67 +181,104 @@ def models(*, common: Annotated[Common, Flat] = COMMON) -> None:
     print("families that `vtcd convert` knows: " + ", ".join(sorted(families())))
 
 
-def _go_on(folder: Path, common: Common, last: str) -> None:
+def _go_on(folder: Path, dry_run: bool, common: Common, last: str) -> None:
     """Continues a run with the settings it was begun with."""
     from vtcd_jax.runs import read_config
 
     config = read_config(folder)
     if config is None:
         raise InputError(f"{folder}: is not a run folder; begin one with `vtcd run CLIPS --model M --out {folder}`")
-    _run(settings_of(config), folder, Folder(resume=True), common, last)
+    try:
+        settings = settings_of(config)
+    except InputError as error:
+        raise InputError(f"{folder}: {error}") from None
+    _run(settings, folder, Folder(resume=True, dry_run=dry_run), common, last)
 
 
 def _run(settings: RunSettings, out: Path, folder: Folder, common: Common, last: str) -> None:
     """The stages up to ``last``, in a locked run folder."""
-    from vtcd_jax.pipeline.sources import config_json, prepare
+    from vtcd_jax.pipeline.sources import RESOLVED, config_json, prepare
     from vtcd_jax.runs import check_run, open_run
 
+    _check_parents(out)
     check_run(out, resume=folder.resume, overwrite=folder.overwrite)
-    progress = bars(common.quiet)
-    prepared = prepare(settings, lambda done, total: progress("read", done, total))
-    if folder.dry_run:
-        from vtcd_jax.pipeline.planning import plan
+    with Progress(common.quiet) as progress:
+        prepared = prepare(settings, lambda done, total: progress("read", done, total))
+        if folder.dry_run:
+            from vtcd_jax.pipeline.planning import plan
 
-        print("\n".join(plan(settings, prepared).lines()))
-        return
-    settings = dataclasses.replace(settings, scores=prepared.scores)
-    config = config_json(settings, prepared)
-    with open_run(out, config, resume=folder.resume, overwrite=folder.overwrite) as opened:
-        _stages(opened, settings, prepared, progress, last)
+            print("\n".join(plan(settings, prepared).lines()))
+            return
+        settings = dataclasses.replace(settings, scores=prepared.scores)
+        config = config_json(settings, prepared)
+        options = {"resume": folder.resume, "overwrite": folder.overwrite, "ignore": RESOLVED}
+        with _naming(out), open_run(out, config, **options) as opened:
+            _stages(opened, settings, prepared, progress, last)
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Troubles of the disk name a file: the one they say, else ``path``."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
+def _check_parents(out: Path) -> None:
+    """Raises InputError where a file stands in the place of a folder above ``out``."""
+    above = next((folder for folder in out.absolute().parents if folder.exists()), None)
+    if above is not None and not above.is_dir():
+        raise InputError(f"{out}: {above} is a file; give another folder for the run")
 
 
 def _stages(run, settings, prepared, progress, last: str) -> None:
     from vtcd_jax.pipeline import stages
 
     concepts = stages.discover_stage(run, settings, prepared, progress)
-    print(f"{len(concepts)} concepts in {len(prepared.clips)} clips: {run.folder / 'concepts.csv'}")
+    print(f"{len(concepts)} concepts in {_clips(prepared.clips)}: {run.folder / 'concepts.csv'}")
     if last == "discover":
         return
     importance = stages.rank_stage(run, settings, prepared, concepts, progress)
     best = importance[0].order()[0]
-    print(f"most important by {importance[0].score}: {concepts.names[best]}: {run.folder / 'importance.csv'}")
+    print(f"most important by {_words(importance[0].score)}: {concepts.names[best]}: {run.folder / 'importance.csv'}")
     if last == "rank":
         return
     drawn, overlaps = stages.curves_stage(run, settings, prepared, concepts, importance[0], progress)
-    _print_curves(drawn, overlaps, run.folder)
+    _print_curves(drawn, overlaps)
+    where = "the ranked clips" if prepared.held_out is None else f"{_clips(prepared.held_out)} held out"
+    print(f"curves on {where}: {run.folder / 'curves.csv'}")
     if last == "curves":
         return
     from vtcd_jax.pipeline.reporting import report_stage
 
-    path = report_stage(run, settings, prepared, concepts, importance, drawn, overlaps)
+    path = report_stage(run, settings, prepared, concepts, importance, drawn, overlaps, progress)
     print(f"report: {path.resolve()}")
 
 
-def _print_curves(drawn, overlaps, folder: Path) -> None:
+def _print_curves(drawn, overlaps) -> None:
     for curve in drawn:
         areas = ", ".join(
-            f"{order} {area:.3f} ± {error:.3f}"
+            f"{order} {_with_error(area, error)}"
             for order, area, error in zip(curve.orders, curve.areas, curve.areas_se, strict=True)
         )
-        print(f"area under {curve.score.replace('_', ' ')}: {areas}")
+        print(f"area under {_words(curve.score)}: {areas}")
     for overlap in overlaps:
         print(
-            f"overlap with {overlap.mask.replace('_', ' ')}: mIoU {overlap.miou:.3f} ± {overlap.se:.3f}, "
+            f"overlap with {_words(overlap.mask)}: mIoU {_with_error(overlap.miou, overlap.se)}, "
             f"best of as many random groups {overlap.random.mean():.3f} (at most {overlap.random.max():.3f})"
         )
-    print(f"curves: {folder / 'curves.csv'}")
+
+
+def _clips(clips) -> str:
+    return f"{len(clips)} clip{'' if len(clips) == 1 else 's'}"
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _with_error(value: float, error: float) -> str:
+    """An error is unknown with one clip."""
+    return f"{value:.3f}" if math.isnan(error) else f"{value:.3f} ± {error:.3f}"

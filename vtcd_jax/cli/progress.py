@@ -1,39 +1,84 @@
-"""Progress bars of the stages, with an honest remaining time."""
+"""Progress of the stages on standard error: bars with the time that is left, or a line per stage where no one looks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+import sys
+import time
+from typing import TYPE_CHECKING
 
-UNITS = {"segment": "clip", "count": "layer", "factorise": "layer", "assign": "layer", "read": "clip"}
-TITLES = {
-    "read": "reading clips",
-    "segment": "tubelets",
-    "count": "number of concepts",
-    "factorise": "concepts",
-    "assign": "concepts on held-out clips",
-    "rank": "ranking: masked passes",
-    "curves": "curves: masked passes",
-}
-
-
-def bars(quiet: bool) -> Callable[[str, int, int], None]:
-    """progress(stage, done, total): a bar per stage on standard error; nothing when quiet."""
-    if quiet:
-        return lambda stage, done, total: None
+if TYPE_CHECKING:
     from tqdm import tqdm
 
-    current: dict[str, tqdm] = {}
+TITLES = {
+    "read": ("reading", "clip"),
+    "segment": ("tubelets", "clip"),
+    "count": ("number of concepts", "layer"),
+    "factorise": ("concepts", "layer"),
+    "assign": ("held-out concepts", "layer"),
+    "rank": ("ranking", "pass"),
+    "curves": ("curves", "pass"),
+    "overlaps": ("overlap with masks", "mask"),
+    "report": ("report", "page"),
+}
+_PLURAL = {"pass": "passes"}
+_FORMAT = "{desc:<19} {n_fmt}/{total_fmt} {unit} |{bar:20}| {elapsed} gone, {remaining} left"
 
-    def progress(stage: str, done: int, total: int) -> None:
-        if stage not in current:
-            bar = current[stage] = tqdm(
-                total=total, desc=TITLES.get(stage, stage), unit=" " + UNITS.get(stage, "pass"), dynamic_ncols=True
+
+class Progress:
+    """Called as progress(stage, done, total); closes what is open at the end of a ``with`` block.
+
+    A stage begins with its first call, which may find work done already: the rate counts only what follows.
+    quiet: show nothing.
+    """
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet, self._lively = quiet, sys.stderr.isatty()
+        self._bars: dict[str, tqdm] = {}
+        self._begun: dict[str, float] = {}
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        if self._quiet:
+            return
+        begun = self._begun.setdefault(stage, time.monotonic())
+        if self._lively:
+            self._draw(stage, done, total)
+        elif done >= total and stage != "read":  # an error about a clip shall stand alone
+            title, unit = _words(stage, total)
+            print(f"{title:<19} {total} {unit}, {time.monotonic() - begun:.1f} s", file=sys.stderr, flush=True)
+        if done >= total:
+            del self._begun[stage]
+
+    def _draw(self, stage: str, done: int, total: int) -> None:
+        from tqdm import tqdm
+
+        if stage not in self._bars:
+            title, unit = _words(stage, total)
+            width = min(shutil.get_terminal_size().columns, 100)  # 80 where the terminal does not tell
+            self._bars[stage] = tqdm(
+                total=total,
+                initial=done,
+                desc=title,
+                unit=unit,
+                bar_format=_FORMAT,
+                smoothing=0.1,
+                ncols=width,
+                nrows=20,
             )
-            bar.smoothing = 0.1
-        bar = current[stage]
+        bar = self._bars[stage]
         bar.update(done - bar.n)
         if done >= total:
-            bar.close()
-            del current[stage]
+            self._bars.pop(stage).close()
 
-    return progress
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Ends lines that were not finished, so that an error message begins on a line of its own."""
+        while self._bars:
+            self._bars.popitem()[1].close()
+
+
+def _words(stage: str, total: int) -> tuple[str, str]:
+    title, unit = TITLES.get(stage, (stage, "step"))
+    return title, unit if total == 1 else _PLURAL.get(unit, unit + "s")

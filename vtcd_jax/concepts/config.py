@@ -14,32 +14,27 @@ from vtcd_jax.models.errors import InputError
 
 @dataclass(frozen=True)
 class SlicConfig:
-    """How one head's features become tubelets.
-
-    n_segments:      requested number of segments; the seeds lie on a regular grid, so their number differs a
-                     little.
-    compactness:     weight of position against features (0.1 VideoMAE, 0.01 TCOW, 0.15 InternVideo).
-    min_size_factor, max_size_factor: smallest and largest segment, in units of the mean size per seed.
-    upsample:        "linear" (trilinear with aligned corners: released, clips) or "nearest" (released, whole
-                     videos).
-    size:            (time, height, width) before SLIC; None: the frames of the clip at half its height and
-                     width.
-    pooling:         "mean" over the tubelet's voxels, or "released-volume": the sum over the voxels of the
-                     volume (the literal eq. 1, which scales a vector by the size of its tubelet).
-    min_fraction:    smaller tubelets are dropped.
-    grid_rule:       how labels reach the token grid: "nearest" (first voxel of a token: released) or
-                     "majority".
-    """
+    """How one head's features become tubelets."""
 
     n_segments: int = 12
+    """Requested number of segments; the seeds lie on a regular grid, so their number differs a little."""
     compactness: float = 0.1
+    """Weight of position against features (0.1 VideoMAE, 0.01 TCOW, 0.15 InternVideo)."""
     min_size_factor: float = 0.5
+    """Smallest segment, in units of the mean size per seed."""
     max_size_factor: float = 3.0
+    """Largest segment, in the same units."""
     upsample: Literal["linear", "nearest"] = "linear"
+    """"linear": trilinear with aligned corners (released, clips); "nearest" (released, whole videos)."""
     size: tuple[int, int, int] | None = None
+    """Time, height and width before SLIC; default: the frames of the clip at half its height and width."""
     pooling: Literal["mean", "released-volume"] = "mean"
+    """Mean over the tubelet's voxels, or the sum over the voxels of the volume (the literal equation 1, which scales a
+    vector by the size of its tubelet)."""
     min_fraction: float = 0.001
+    """Smaller tubelets are dropped."""
     grid_rule: Literal["nearest", "majority"] = "nearest"
+    """How labels reach the token grid: the first voxel of a token (released), or the most frequent label."""
 
     def __post_init__(self) -> None:
         _one_of("upsample", self.upsample, ("linear", "nearest"))
@@ -53,22 +48,19 @@ class SlicConfig:
 
 @dataclass(frozen=True)
 class ElbowRule:
-    """How many concepts a head gets.
-
-    rule:      "released": the first k whose k-means objective exceeds ``threshold`` times that of k - 1 (else
-               the last k); "paper": the smallest k whose silhouette reaches ``threshold`` times the best;
-               "fixed": ``number``.
-    threshold: None: 0.95 for "released", 0.9 for "paper".
-    maximum:   k stays below it: 1 … min(maximum, tubelets) - 1.
-    number:    for "fixed".
-    take:      "after": the k that triggered the stop (released), or "before": the last one that still paid.
-    """
+    """How many concepts a head gets."""
 
     rule: Literal["released", "paper", "fixed"] = "released"
+    """"released": the first k whose k-means objective exceeds the threshold times that of k - 1 (else the last k);
+    "paper": the smallest k whose silhouette reaches the threshold times the best; "fixed": as many as given."""
     threshold: float | None = None
+    """Default: 0.95 for "released", 0.9 for "paper"."""
     maximum: int = 15
+    """k stays below it: 1 … min(maximum, tubelets) - 1."""
     number: int = 5
+    """For "fixed"."""
     take: Literal["after", "before"] = "after"
+    """The k that triggered the stop (released), or the last one that still paid."""
 
     def __post_init__(self) -> None:
         _one_of("rule", self.rule, ("released", "paper", "fixed"))
@@ -93,23 +85,20 @@ class ElbowRule:
 
 @dataclass(frozen=True)
 class NmfConfig:
-    """How tubelets become concepts.
-
-    elbow:        number of concepts per head.
-    assignment:   a tubelet's concept is the largest entry of its row of "G" (convex weights: released) or of
-                  its column of "H" (codes).
-    max_steps:    most NMF steps.
-    tol:          stop when the error fell by less than this share over the last 20 steps; 0 runs all steps.
-    restarts:     k-means starts, of which the best is kept.
-    kmeans_steps: most steps of one start.
-    """
+    """How tubelets become concepts."""
 
     elbow: ElbowRule = field(default_factory=ElbowRule)
+    """Number of concepts per head."""
     assignment: Literal["G", "H"] = "G"
+    """A tubelet's concept is the largest entry of its row of G (convex weights: released) or column of H (codes)."""
     max_steps: int = 2000
+    """Most steps of the factorisation."""
     tol: float = 1e-4
+    """Stop when the error fell by less than this share over the last 20 steps; 0 runs all steps."""
     restarts: int = 10
+    """k-means starts, of which the best is kept."""
     kmeans_steps: int = 300
+    """Most steps of one start."""
 
     def __post_init__(self) -> None:
         _one_of("assignment", self.assignment, ("G", "H"))

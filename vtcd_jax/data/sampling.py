@@ -20,22 +20,18 @@ from vtcd_jax.models.errors import InputError
 
 @dataclass(frozen=True)
 class Sampling:
-    """How frames become a clip of the model's length and size.
-
-    kind:      "first" takes the first frames at ``stride``; "uniform" takes the centre of equally long
-               segments.
-    stride:    frame stride of "first"; None takes the model's own.
-    short:     "refuse" a clip with too few frames, or "repeat-last": its last frame fills the places that are
-               missing.
-    antialias: resize with a triangle filter as wide as the shrinking asks for (True), or with plain bilinear
-               interpolation between four neighbours (False), which parity with plain bilinear code needs.
-               Either way straight to the model's height and width; the aspect ratio is not kept.
-    """
+    """How frames become a clip of the model's length and size."""
 
     kind: Literal["first", "uniform"] = "first"
+    """"first" takes the first frames at the stride; "uniform" takes the centre of equally long segments."""
     stride: int | None = None
+    """Frame stride of "first"; default: the model's own."""
     short: Literal["refuse", "repeat-last"] = "refuse"
+    """What happens to a clip with too few frames: "repeat-last" fills the missing places with its last frame."""
     antialias: bool = True
+    """Resize with a triangle filter as wide as the shrinking asks for, rather than with plain bilinear interpolation
+    between four neighbours, which parity with plain bilinear code needs. Either way straight to the model's height and
+    width; the aspect ratio is not kept."""
 
     def __post_init__(self) -> None:
         if self.kind not in ("first", "uniform"):

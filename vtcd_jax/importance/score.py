@@ -114,7 +114,7 @@ def targets(model: Model, clips: Clips, target: str | int | None = None) -> np.n
 def class_index(model: Model, target: str | int) -> int:
     if not model.labels:
         raise InputError(f"model {model.name!r} has no classes, so --target {target!r} has no meaning; leave it out")
-    if isinstance(target, int) or target.isdigit():
+    if isinstance(target, int) or target.isdecimal():
         if int(target) < len(model.labels):
             return int(target)
         raise InputError(f"target class {target} is out of range; the model has {len(model.labels)} classes")

@@ -13,7 +13,7 @@ from vtcd_jax.runs import Run
 
 from .settings import RunSettings, config_of
 from .sources import Prepared
-from .stages import Overlap, layers_of
+from .stages import Overlap, Progress, layers_of
 
 
 def report_stage(
@@ -24,12 +24,15 @@ def report_stage(
     importance: tuple[Importance, ...],
     curves: tuple[Curves, ...],
     overlaps: tuple[Overlap, ...],
+    progress: Progress | None = None,
 ) -> Path:
     """Writes ``report/index.html`` and returns its path."""
+    if progress:
+        progress("report", 0, 1)
     model, held_out = prepared.model, prepared.held_out
     where = f"{len(held_out)} held-out clips" if held_out is not None else "the ranked clips themselves"
     target = settings.target
-    if target is not None and target.isdigit():
+    if target is not None and target.isdecimal():
         target = model.labels[int(target)]
     data = ReportData(
         title=f"Concepts of {model.name}",
@@ -45,16 +48,18 @@ def report_stage(
         curves_note=f"Drawn on {where}.",
         layers={k: v for k, v in layers_of(concepts, importance[0].order()).items()},
         overlaps=tuple(_row(o) for o in overlaps),
-        overlaps_note=f"Chosen on the ranked clips, measured on {where}; random: the best of as many groups of tubelets "
-        f"drawn at random within each head, chosen the same way, over {settings.controls} draws.",
+        overlaps_note=f"Chosen on the ranked clips, measured on {where}; random: the best of as many groups of "
+        f"tubelets drawn at random within each head, chosen the same way, over {settings.controls} draws.",
         baselines=_baselines(prepared, importance),
         notes=_notes(settings, prepared, importance),
         settings=config_of(settings),
         versions=_versions(),
         methods=("vtcd", "convex-nmf", "slic", "videomae"),
     )
-    path = write(run.path("report/index.html").parent, data)
+    path = write(run.path("report/index.html").parent, data, top=settings.top)
     run.event("reported", {"path": "report/index.html"})
+    if progress:
+        progress("report", 1, 1)
     return path
 
 

@@ -18,7 +18,7 @@ from vtcd_jax.models import InputError
 class RunSettings:
     """What a run's results depend on."""
 
-    clips: Annotated[str, tyro.conf.Positional]
+    clips: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="CLIPS")]
     """A video file, a folder of clips, or ``world:COUNT`` for clips of the synthetic world."""
     model: str
     """A converted model's folder, or the name of a shipped model (see ``vtcd models``)."""
@@ -80,7 +80,7 @@ def settings_of(config: dict[str, Any]) -> RunSettings:
     try:
         return _from_plain(RunSettings, config["settings"])
     except (KeyError, TypeError) as error:
-        raise InputError(f"config.json of the run does not hold a run's settings ({error}); begin a new run") from None
+        raise InputError(f"config.json does not hold a run's settings ({error}); begin a new run") from None
 
 
 def _plain(value: Any) -> Any:

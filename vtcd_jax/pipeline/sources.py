@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
+from vtcd_jax.concepts import concept_sites
 from vtcd_jax.data import Clips, read_clips, world
-from vtcd_jax.importance.score import class_index, default_scores, score_functions, targets
-from vtcd_jax.models import InputError, Model, load
+from vtcd_jax.importance.score import Context, class_index, default_scores, score_functions, targets
+from vtcd_jax.models import InputError, Model, example_inputs, forward, load
 
 from .settings import RunSettings
 
 LEAST_HELD_OUT = 4
+RESOLVED = ("chunk",)  # what config.json holds beside ``config_json``, as soon as it is known
 
 
 @dataclass(frozen=True)
@@ -39,16 +42,19 @@ class Prepared:
 def prepare(settings: RunSettings, on_clip: Callable[[int, int], None] | None = None) -> Prepared:
     """Loads the model, checks the settings against it, then reads the clips. Raises InputError; writes nothing."""
     model = load(settings.model)
-    scores = settings.scores or default_scores(model)
-    score_functions(scores)
+    concept_sites(model, settings.site)
+    scores = tuple(dict.fromkeys(settings.scores or default_scores(model)))
+    check_scores(model, scores)
     if settings.target is not None:
         class_index(model, settings.target)
     clips = find_clips(settings, model, on_clip)
-    check_finite(model)
+    labels = dict(zip(clips.names, targets(model, clips, settings.target), strict=True))
     ranked, held_out = split(clips, settings)
-    labels = targets(model, ranked, settings.target)
-    held_out_labels = None if held_out is None else targets(model, held_out, settings.target)
-    return Prepared(model, ranked, held_out, tuple(scores), labels, held_out_labels)
+
+    def of(part: Clips) -> np.ndarray:
+        return np.array([labels[name] for name in part.names], np.int32)
+
+    return Prepared(model, ranked, held_out, scores, of(ranked), None if held_out is None else of(held_out))
 
 
 def find_clips(settings: RunSettings, model: Model, on_clip: Callable[[int, int], None] | None = None) -> Clips:
@@ -61,8 +67,13 @@ def find_clips(settings: RunSettings, model: Model, on_clip: Callable[[int, int]
         raise InputError(f"clips {settings.clips!r}: give world:COUNT, such as world:32")
     if p.height != p.width:
         raise InputError(f"clips of the synthetic world are square; the model takes {p.height} x {p.width}")
+    if settings.labels is not None:
+        raise InputError(f"--labels {settings.labels}: clips of the synthetic world carry their own; leave it out")
     config = world.WorldConfig(size=p.height, frames=p.num_frames)
-    return world.clips(int(count), seed=settings.seed, config=config, split="held-out")
+    clips = world.clips(int(count), seed=settings.seed, config=config, split="held-out")
+    known = {name: i for i, name in reversed(list(enumerate(model.labels)))}
+    labels = [known.get(world.CLASSES[label], -1) for label in clips.labels]
+    return dataclasses.replace(clips, labels=np.array(labels, np.int32))
 
 
 def split(clips: Clips, settings: RunSettings) -> tuple[Clips, Clips | None]:
@@ -72,17 +83,22 @@ def split(clips: Clips, settings: RunSettings) -> tuple[Clips, Clips | None]:
         return clips, None
     draw = [hashlib.sha256(f"{settings.seed}/{h}".encode()).hexdigest() for h in clips.hashes]
     chosen = set(sorted(range(len(clips)), key=draw.__getitem__)[:count])
-    held = [i for i in range(len(clips)) if i in chosen]
-    return clips[[i for i in range(len(clips)) if i not in chosen]], clips[held]
+    hashes = {clips.hashes[i] for i in chosen}  # equal clips stay on one side
+    held = [i for i in range(len(clips)) if clips.hashes[i] in hashes]
+    ranked = [i for i in range(len(clips)) if clips.hashes[i] not in hashes]
+    return (clips[ranked], clips[held]) if len(ranked) > 1 else (clips, None)
 
 
-def check_finite(model: Model) -> None:
-    """Raises InputError for weights that are not finite, naming the first."""
-    from vtcd_jax.models.files import flatten
-
-    for name, leaf in flatten(model.params).items():
-        if not np.isfinite(np.asarray(leaf)).all():
-            raise InputError(f"model {model.name!r}: {name} holds values that are not finite; convert it again")
+def check_scores(model: Model, scores: Sequence[str]) -> None:
+    """Raises InputError for a score that is unknown or does not fit the network. Costs no arithmetic."""
+    inputs = example_inputs(model)
+    output = jax.eval_shape(lambda m, i: forward(m, i)[0], model, inputs)
+    context = Context(inputs.video, jax.ShapeDtypeStruct((1,), np.int32), model.config)  # type: ignore[arg-type]
+    for name, function in score_functions(scores).items():
+        try:
+            jax.eval_shape(function, output, context)
+        except InputError as error:
+            raise InputError(f"--scores {name}: {error}") from None
 
 
 def config_json(settings: RunSettings, prepared: Prepared) -> dict[str, Any]:
@@ -103,9 +119,9 @@ def config_json(settings: RunSettings, prepared: Prepared) -> dict[str, Any]:
 
 
 def model_hashes(folder_or_name: str) -> dict[str, str]:
-    """SHA-256 of a model folder's files."""
-    from vtcd_jax.models.registry import WEIGHTS
+    """SHA-256 of every file of a model folder, by its path in there."""
+    from vtcd_jax.models.store import folder_of
     from vtcd_jax.runs import file_sha256
 
-    folder = WEIGHTS / folder_or_name if (WEIGHTS / folder_or_name).is_dir() else Path(folder_or_name)
-    return {p.name: file_sha256(p) for p in sorted(folder.iterdir()) if p.suffix in (".safetensors", ".json")}
+    folder = folder_of(folder_or_name)
+    return {p.relative_to(folder).as_posix(): file_sha256(p) for p in sorted(folder.rglob("*")) if p.is_file()}

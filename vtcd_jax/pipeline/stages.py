@@ -14,11 +14,12 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import jax
 import numpy as np
 
-from vtcd_jax.concepts import Concepts, assign, best_overlap, concept_sites, discover, random_groups
+from vtcd_jax.concepts import Concepts, assign, best_overlap, concept_sites, discover, random_overlaps
 from vtcd_jax.data import Clips
 from vtcd_jax.importance import (
     Curves,
@@ -28,12 +29,14 @@ from vtcd_jax.importance import (
     layer_importance,
     released_area,
 )
-from vtcd_jax.importance.cris import players_of
 from vtcd_jax.importance.curves import curve_gates, curves_from_scores, removal_counts
 from vtcd_jax.importance.designs import Design, Explicit, Random
-from vtcd_jax.importance.engine import block_size, score_blocks
-from vtcd_jax.models import Model
-from vtcd_jax.runs import Run
+from vtcd_jax.importance.engine import block_size, pick_chunk, score_blocks
+from vtcd_jax.importance.ranking import players_of
+from vtcd_jax.importance.score import score_functions
+from vtcd_jax.models import InputError, Model
+from vtcd_jax.models.files import write_json
+from vtcd_jax.runs import FORMAT, Run, read_config
 
 from .settings import RunSettings
 from .sources import Prepared
@@ -64,8 +67,11 @@ def stage_key(settings: RunSettings, stage: str) -> jax.Array:
 
 def discover_stage(run: Run, settings: RunSettings, prepared: Prepared, progress: Progress | None = None) -> Concepts:
     """Concepts of the ranked clips, from the run folder where they are there."""
-    if (run.folder / "concepts.csv").is_file():
-        return Concepts.load(run.folder)
+    known = _known_concepts(run, run.folder)
+    if known is not None:
+        return known
+    if progress:
+        progress("segment", 0, len(prepared.clips))
     sites = concept_sites(prepared.model, settings.site)
     key = stage_key(settings, "discover")
     found = discover(
@@ -88,7 +94,14 @@ def rank_stage(
     present = support.present()
     every = tuple(
         importance_from_scores(
-            name, settings.estimator, design, settings.ratio, found[name], untouched[name][:, 0], clips, present
+            name,
+            settings.estimator,
+            design,
+            settings.ratio,
+            found[name],
+            untouched[name][:, 0].astype(np.float64),
+            clips,
+            present,
         )
         for name in prepared.scores
     )
@@ -120,7 +133,7 @@ def curves_stage(
     )
     _write_curves(run, curves)
     _write_layers(run, concepts, order)
-    overlaps = _overlaps(settings, prepared, concepts, here)
+    overlaps = _overlaps(settings, prepared, concepts, here, progress)
     _write_overlaps(run, concepts, overlaps)
     run.event("curves drawn", {"clips": len(clips), "held_out": prepared.held_out is not None})
     return curves, overlaps
@@ -150,6 +163,10 @@ def _measure(
             block = run.read_block(_block_name(stage, clips, video, start))
             if block is not None:
                 done += _fill(out, video, start, block)
+    if done == total:
+        return out
+    if progress:
+        progress(stage, done, total)
     known = ~np.isnan(next(iter(out.values())))
     blocks = score_blocks(
         prepared.model,
@@ -158,7 +175,7 @@ def _measure(
         design,
         score=prepared.scores,
         labels=labels,
-        chunk=settings.chunk,
+        chunk=_chunk(run, settings, prepared, clips, support),
         skip=lambda video, start: bool(known[video, start]),
     )
     for block in blocks:
@@ -167,6 +184,18 @@ def _measure(
         if progress:
             progress(stage, done, total)
     return out
+
+
+def _chunk(run: Run, settings: RunSettings, prepared: Prepared, clips: Clips, support: Support) -> int:
+    """Masks that run together: as told, or measured once and kept in ``config.json``, so that resuming keeps it."""
+    if settings.chunk is not None:
+        return settings.chunk
+    config = read_config(run.folder) or {}
+    if "chunk" not in config:
+        size, functions = block_size(settings.masks), score_functions(prepared.scores)
+        config["chunk"] = pick_chunk(prepared.model, clips[[0]], support, functions, size)
+        write_json(run.folder / "config.json", {"format": FORMAT, **config})
+    return config["chunk"]
 
 
 def _block_name(stage: str, clips: Clips, video: int, start: int) -> str:
@@ -184,29 +213,50 @@ def _fill(out: dict[str, np.ndarray], video: int, start: int, block: dict[str, n
 def _assigned(run: Run, model: Model, clips: Clips, concepts: Concepts, progress: Progress | None) -> Concepts:
     """The run's concepts on the held-out clips."""
     folder = run.path("held_out/concepts.csv").parent
-    if (folder / "concepts.csv").is_file():
-        return Concepts.load(folder)
+    known = _known_concepts(run, folder)
+    if known is not None:
+        return known
+    if progress:
+        progress("segment", 0, len(clips))
     found = assign(model, clips, concepts, progress=progress)
     found.save(folder)
     return found
 
 
-def _overlaps(settings: RunSettings, prepared: Prepared, concepts: Concepts, here: Concepts) -> tuple[Overlap, ...]:
+def _known_concepts(run: Run, folder: Path) -> Concepts | None:
+    """Concepts that lie in a folder; None where they are not there, or damaged and to be found again."""
+    if not (folder / "concepts.safetensors").is_file():  # written last
+        return None
+    try:
+        return Concepts.load(folder)
+    except InputError as error:
+        run.event("concepts thrown away", {"folder": folder.name, "reason": str(error)})
+        return None
+
+
+def _overlaps(
+    settings: RunSettings,
+    prepared: Prepared,
+    concepts: Concepts,
+    here: Concepts,
+    progress: Progress | None,
+) -> tuple[Overlap, ...]:
     """Best concept per true mask against the best of as many random groups, chosen on the ranked clips."""
     judged = prepared.clips if prepared.held_out is None else prepared.held_out
     key, rows = stage_key(settings, "overlaps"), []
-    for name, chosen_masks in prepared.clips.masks.items():
-        masks = judged.masks.get(name)
-        if masks is None or not masks.any() or not chosen_masks.any():
-            continue
-        best = best_overlap(concepts, chosen_masks, here, masks)
-        draws = []
-        for i in range(settings.controls):
-            first, second = (
-                random_groups(c, jax.random.fold_in(key, 2 * i + j)) for j, c in enumerate((concepts, here))
-            )
-            draws.append(best_overlap(first, chosen_masks, second, masks).held_out)
-        rows.append(Overlap(name, best.concept, best.held_out, best.se, np.array(draws)))
+    both = {
+        name: (chosen, judged.masks[name])
+        for name, chosen in prepared.clips.masks.items()
+        if chosen.any() and name in judged.masks and judged.masks[name].any()
+    }
+    if progress and both:
+        progress("overlaps", 0, len(both))
+    for done, (name, (choosing, masks)) in enumerate(both.items(), 1):
+        best = best_overlap(concepts, choosing, here, masks)
+        draws = random_overlaps(concepts, choosing, here, masks, draws=settings.controls, key=key)
+        rows.append(Overlap(name, best.concept, best.held_out, best.se, draws))
+        if progress:
+            progress("overlaps", done, len(both))
     return tuple(rows)
 
 

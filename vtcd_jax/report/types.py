@@ -12,8 +12,8 @@ import numpy as np
 
 from vtcd_jax.concepts.types import Concepts
 from vtcd_jax.data.clips import Clips
-from vtcd_jax.importance.ranking import Importance
 from vtcd_jax.importance.curves import Curves
+from vtcd_jax.importance.ranking import Importance
 from vtcd_jax.models import InputError, Model
 
 
