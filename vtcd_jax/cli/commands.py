@@ -50,8 +50,8 @@ FOLDER = Folder()
 def demo(
     out: Path = Path("demo"),
     *,
-    clips: int = 48,
-    masks: int = 384,
+    clips: int = 72,
+    masks: int = 256,
     seed: int = 0,
     dry_run: bool = False,
     common: Annotated[Common, Flat] = COMMON,

@@ -1,0 +1,95 @@
+"""The benchmark measures what it says: the same network on both sides, counted arithmetic, and no crash without torch.
+
+Nothing here looks at how long anything took.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from vtcd_jax.models import videomae
+
+HAS_TORCH = importlib.util.find_spec("torch") is not None
+
+
+@pytest.fixture
+def bench(root: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(root / "scripts"))
+    return importlib.import_module("bench")
+
+
+@pytest.mark.parametrize(("size", "published"), [("S", 57), ("B", 180), ("L", 597), ("H", 1192)])
+def test_counted_operations_are_the_published_ones(bench, size, published):
+    """Tong et al. (2022), table 7, counts billions of multiply-adds."""
+    counted = bench.operations(videomae.classifier_config(size))
+    assert counted["clip"] / 2e9 == pytest.approx(published, rel=0.02)
+    assert counted["linear"] + counted["attention"] == counted["clip"]
+
+
+@pytest.mark.skipif(not HAS_TORCH, reason="needs the extra `torch`")
+def test_both_sides_compute_the_same_network(bench, capsys):
+    settings = bench.Forward(tiny=True, pairs=2, masks=2, json=True)
+    assert bench.main(settings) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["difference"] < 1e-5
+    assert result["masks_matter"] > 100 * result["difference"]
+    assert len(result["ours"]) == len(result["torch"]) == len(result["ratios"]) == 2
+    bench.print_forward(result)
+    assert "torch, as released" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not HAS_TORCH, reason="needs the extra `torch`")
+def test_a_torch_process_that_dies_is_reported(bench, monkeypatch):
+    monkeypatch.setattr(bench.files, "save_safetensors", lambda path, tensors, metadata: Path(path).write_bytes(b""))
+    with pytest.raises(SystemExit, match="torch process ended early, with exit status 1"):
+        bench.measure_forward(bench.Forward(tiny=True, pairs=1, masks=2))
+
+
+def test_without_torch_our_half_is_measured_and_the_remedy_named(bench, capsys, monkeypatch):
+    monkeypatch.setattr(bench.importlib.util, "find_spec", lambda name: None)
+    assert bench.main(bench.Forward(tiny=True, pairs=1, masks=2)) == 0
+    printed = capsys.readouterr().out
+    assert "python3 scripts/dev.py bench forward --torch" in printed
+    assert "s per masked clip" in printed and "ratio pair" not in printed
+
+
+def test_networks_that_differ_are_a_failure(bench, capsys, monkeypatch):
+    monkeypatch.setattr(bench, "measure_forward", lambda settings: {"difference": 2e-4})
+    assert bench.main(bench.Forward(json=True)) == 1
+    assert "differ by 2.0e-04" in capsys.readouterr().err
+
+
+def test_attention_alone_is_the_same_three_ways(bench):
+    result = bench.measure_attention(bench.Forward(tiny=True, pairs=1))
+    assert result["shape"] == (1, 8, 2, 24)
+    assert max(result["unfused_difference"], result["dot_product_attention_difference"]) < 1e-5
+
+
+def test_memory_is_that_of_a_cris_run(bench, capsys):
+    assert bench.main(bench.Memory(tiny=True, masks=4, json=True)) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["concepts"] == 5 * 2 * 2
+    assert result["peak"] >= result["before"] > 2**25
+    bench.print_memory(result)
+    assert "4 masks, 20 concepts" in capsys.readouterr().out
+
+
+def test_every_concept_lies_in_one_head_of_one_layer(bench):
+    task = bench.problem(bench.TINY, 3, 2)
+    assert task.support.concepts == 3 * 2 * 2
+    places = [
+        (int(i), site, head)
+        for site, ids in task.support.ids.items()
+        for head in range(2)
+        for i in np.unique(ids[..., head, :])
+        if i >= 0
+    ]
+    assert len({i for i, _, _ in places}) == len(places) > 6
+    assert {(site, head) for _, site, head in places} == {(f"block_{b}/attn/key", h) for b in (0, 1) for h in (0, 1)}
