@@ -26,10 +26,9 @@ from .types import Inputs, Output, Preprocessing
 
 
 @dataclass(frozen=True)
-class VideoMAEConfig:
-    """Sizes of the classifier; the defaults are ViT-B at 16 x 224 x 224 with the 174 classes of SSv2."""
+class EncoderConfig:
+    """Sizes that classifier and autoencoder share; the defaults are ViT-B at 16 x 224 x 224."""
 
-    family: str = "videomae-classifier"
     image_size: int = 224
     patch_size: int = 16
     num_frames: int = 16
@@ -39,8 +38,6 @@ class VideoMAEConfig:
     num_heads: int = 12
     mlp_ratio: float = 4.0
     norm_eps: float = 1e-6
-    head_norm_eps: float = 1e-6
-    num_classes: int = 174
 
     @property
     def grid(self) -> tuple[int, int, int]:
@@ -50,7 +47,16 @@ class VideoMAEConfig:
 
 
 @dataclass(frozen=True)
-class VideoMAEPretrainConfig:
+class VideoMAEConfig(EncoderConfig):
+    """Sizes of the classifier; by default with the 174 classes of SSv2."""
+
+    family: str = "videomae-classifier"
+    head_norm_eps: float = 1e-6
+    num_classes: int = 174
+
+
+@dataclass(frozen=True)
+class VideoMAEPretrainConfig(EncoderConfig):
     """Sizes of the autoencoder.
 
     decoder_head_norm_eps belongs to the norm before the pixel head; ``encoder_norm`` tells whether the encoder ends in
@@ -58,15 +64,6 @@ class VideoMAEPretrainConfig:
     """
 
     family: str = "videomae-pretrain"
-    image_size: int = 224
-    patch_size: int = 16
-    num_frames: int = 16
-    tubelet_size: int = 2
-    width: int = 768
-    depth: int = 12
-    num_heads: int = 12
-    mlp_ratio: float = 4.0
-    norm_eps: float = 1e-6
     encoder_norm: bool = True
     decoder_width: int = 384
     decoder_depth: int = 4
@@ -74,8 +71,6 @@ class VideoMAEPretrainConfig:
     decoder_norm_eps: float = 1e-6
     decoder_head_norm_eps: float = 1e-6
     mask_ratio: float = 0.9
-
-    grid = VideoMAEConfig.grid
 
     @property
     def pixels(self) -> int:
@@ -117,7 +112,7 @@ def pretrain_config(size: str, **fields: Any) -> VideoMAEPretrainConfig:
     )
 
 
-def preprocessing(config: VideoMAEConfig | VideoMAEPretrainConfig) -> Preprocessing:
+def preprocessing(config: EncoderConfig) -> Preprocessing:
     """ImageNet colours, every second frame (the SSv2 setting)."""
     return Preprocessing(config.num_frames, config.image_size, config.image_size)
 
@@ -239,7 +234,7 @@ class Autoencoder(nn.Module):
         return Output(patches=self.decoder(x, tap))
 
 
-def _embed(patch_embed: PatchEmbed, c: VideoMAEConfig | VideoMAEPretrainConfig, inputs: Inputs) -> jax.Array:
+def _embed(patch_embed: PatchEmbed, c: EncoderConfig, inputs: Inputs) -> jax.Array:
     expected = (c.num_frames, c.image_size, c.image_size, 3)
     if inputs.video.shape[1:] != expected:
         raise ValueError(

@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from tests.cli.tiny import FAST, NMF, assert_same, tree, vtcd
-from vtcd_jax.concepts import Concepts
+from vtcd_jax.concepts import load_concepts
 from vtcd_jax.runs import Run, read_config, read_csv, read_events
 
 COLUMNS = {
@@ -69,7 +69,7 @@ def test_config_names_everything_the_results_depend_on(finished, model):
 
 
 def test_the_held_out_clips_carry_the_same_concepts(finished):
-    found, held_out = Concepts.load(finished), Concepts.load(finished / "held_out")
+    found, held_out = load_concepts(finished), load_concepts(finished / "held_out")
     assert found.names == held_out.names and not set(found.video_hashes) & set(held_out.video_hashes)
     np.testing.assert_array_equal(found.dictionary, held_out.dictionary)
 

@@ -12,7 +12,17 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from vtcd_jax import models
-from vtcd_jax.concepts import Concepts, ElbowRule, NmfConfig, SlicConfig, assign, concept_sites, discover
+from vtcd_jax.concepts import (
+    Concepts,
+    ElbowRule,
+    NmfConfig,
+    SlicConfig,
+    assign,
+    concept_sites,
+    discover,
+    load_concepts,
+    save_concepts,
+)
 from vtcd_jax.concepts.nmf import fit_heads
 from vtcd_jax.concepts.number import choose_numbers
 from vtcd_jax.concepts.segment import padded_features, padded_rows, widest
@@ -202,10 +212,10 @@ def test_new_clips_keep_the_concepts_and_old_ones_their_labels(model, clips, con
 
 
 def test_concepts_survive_the_disk_and_equal_concepts_give_equal_bytes(model, clips, concepts, tmp_path):
-    concepts.save(tmp_path / "one")
-    loaded = Concepts.load(tmp_path / "one")
+    save_concepts(concepts, tmp_path / "one")
+    loaded = load_concepts(tmp_path / "one")
     assert_same(concepts, loaded)
-    loaded.save(tmp_path / "two")
+    save_concepts(loaded, tmp_path / "two")
     files = sorted(p.name for p in (tmp_path / "one").iterdir())
     assert files == ["concepts.csv", "concepts.safetensors", "concepts_labels.npz"]
     for name in files:
@@ -218,15 +228,15 @@ def test_concepts_survive_the_disk_and_equal_concepts_give_equal_bytes(model, cl
 
 def test_missing_and_damaged_files_are_named(concepts, tmp_path):
     with pytest.raises(models.InputError, match="no concepts in"):
-        Concepts.load(tmp_path)
-    concepts.save(tmp_path)
+        load_concepts(tmp_path)
+    save_concepts(concepts, tmp_path)
     labels = tmp_path / "concepts_labels.npz"
     labels.write_bytes(labels.read_bytes()[:-40])
     with pytest.raises(models.InputError, match="damaged"):
-        Concepts.load(tmp_path)
+        load_concepts(tmp_path)
     (tmp_path / "concepts.safetensors").write_bytes(b"\0" * 7)
     with pytest.raises(models.InputError, match="damaged"):
-        Concepts.load(tmp_path)
+        load_concepts(tmp_path)
 
 
 def test_bad_input_is_refused(model, clips, concepts):

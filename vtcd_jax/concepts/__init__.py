@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from vtcd_jax.concepts.nmf import Factorization, convex_nmf
     from vtcd_jax.concepts.overlaps import best_overlap, overlap, random_groups, random_overlaps
     from vtcd_jax.concepts.segment import concept_sites
+    from vtcd_jax.concepts.store import load_concepts, save_concepts
     from vtcd_jax.concepts.supervoxels import slic
     from vtcd_jax.concepts.types import Concepts, Tubelets
 
@@ -36,9 +37,11 @@ _HOMES = {
     "concept_sites": "segment",
     "convex_nmf": "nmf",
     "discover": "discovery",
+    "load_concepts": "store",
     "overlap": "overlaps",
     "random_groups": "overlaps",
     "random_overlaps": "overlaps",
+    "save_concepts": "store",
     "slic": "supervoxels",
 }
 
@@ -54,9 +57,11 @@ __all__ = [
     "concept_sites",
     "convex_nmf",
     "discover",
+    "load_concepts",
     "overlap",
     "random_groups",
     "random_overlaps",
+    "save_concepts",
     "slic",
 ]
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -125,18 +124,3 @@ class Concepts:
         rows = self.assignment == concept
         wanted[self.tubelets.video[rows], self.tubelets.label[rows]] = True
         return np.stack([mask[clip] for mask, clip in zip(wanted, labels, strict=True)])
-
-    def save(self, folder: str | Path) -> None:
-        """Writes ``concepts.safetensors``, ``concepts_labels.npz`` and ``concepts.csv``; equal concepts,
-        equal bytes.
-        """
-        from .store import save_concepts
-
-        save_concepts(self, folder)
-
-    @classmethod
-    def load(cls, folder: str | Path) -> Concepts:
-        """Reads what ``save`` wrote. Raises InputError for missing or damaged files."""
-        from .store import load_concepts
-
-        return load_concepts(folder)

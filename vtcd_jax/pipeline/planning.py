@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vtcd_jax.concepts import concept_sites, slic
+from vtcd_jax.concepts import SlicConfig, concept_sites, slic
 from vtcd_jax.concepts.features import slic_size, upsample
 from vtcd_jax.concepts.nmf import fit_heads
 from vtcd_jax.concepts.number import choose_numbers

@@ -19,7 +19,16 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from vtcd_jax.concepts import Concepts, assign, best_overlap, concept_sites, discover, random_overlaps
+from vtcd_jax.concepts import (
+    Concepts,
+    assign,
+    best_overlap,
+    concept_sites,
+    discover,
+    load_concepts,
+    random_overlaps,
+    save_concepts,
+)
 from vtcd_jax.data import Clips
 from vtcd_jax.importance import (
     Curves,
@@ -77,7 +86,7 @@ def discover_stage(run: Run, settings: RunSettings, prepared: Prepared, progress
     found = discover(
         prepared.model, prepared.clips, sites=sites, slic=settings.slic, nmf=settings.nmf, key=key, progress=progress
     )
-    found.save(run.folder)
+    save_concepts(found, run.folder)
     run.event("discovered", {"concepts": len(found), "tubelets": len(found.tubelets)})
     return found
 
@@ -219,7 +228,7 @@ def _assigned(run: Run, model: Model, clips: Clips, concepts: Concepts, progress
     if progress:
         progress("segment", 0, len(clips))
     found = assign(model, clips, concepts, progress=progress)
-    found.save(folder)
+    save_concepts(found, folder)
     return found
 
 
@@ -228,7 +237,7 @@ def _known_concepts(run: Run, folder: Path) -> Concepts | None:
     if not (folder / "concepts.safetensors").is_file():  # written last
         return None
     try:
-        return Concepts.load(folder)
+        return load_concepts(folder)
     except InputError as error:
         run.event("concepts thrown away", {"folder": folder.name, "reason": str(error)})
         return None
