@@ -45,7 +45,7 @@ def test_the_measure_sees_heavy_modules(root: Path, jax_alone: set[str]) -> None
 
 def test_rooms_are_attributes() -> None:
     assert set(vtcd_jax.__all__) <= set(dir(vtcd_jax))
-    assert vtcd_jax.models.load.__module__ == "vtcd_jax.models.registry"
+    assert vtcd_jax.models.load.__module__ == "vtcd_jax.models.store"
     with pytest.raises(AttributeError, match="modles"):
         vtcd_jax.modles  # noqa: B018
 

@@ -91,7 +91,7 @@ class NmfConfig:
     """Number of concepts per head."""
     assignment: Literal["G", "H"] = "G"
     """A tubelet's concept is the largest entry of its row of G (convex weights: released) or column of H (codes)."""
-    max_steps: int = 2000
+    max_steps: int = 5000
     """Most steps of the factorisation."""
     tol: float = 1e-4
     """Stop when the error fell by less than this share over the last 20 steps; 0 runs all steps."""
