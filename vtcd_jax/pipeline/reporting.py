@@ -87,7 +87,7 @@ def _notes(settings: RunSettings, prepared: Prepared, importance: tuple[Importan
         )
     if len(prepared.clips) == 1:
         notes.append("One clip: errors for new clips are unknown.")
-    unsure = importance[0].importance < 2 * importance[0].se_masks
+    unsure = np.abs(importance[0].importance) < 2 * importance[0].se_masks
     notes.append(
         f"{int(unsure.sum())} of {len(unsure)} concepts are not told from zero by these masks (below two standard "
         "errors)."
