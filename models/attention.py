@@ -10,6 +10,7 @@ and normalised after the product with the values: the same numbers as the textbo
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -62,8 +63,8 @@ def _attend_cpu(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array
         return jnp.swapaxes(a, 1, 2).reshape(-1, group, tokens, a.shape[-1])
 
     query = query * jnp.asarray(1 / math.sqrt(channels), query.dtype)
-    attend_run = jax.checkpoint(lambda run: _attend_group(*run, rows))
-    mixed = jax.lax.map(attend_run, (runs(query), runs(key), runs(value)))
+    attend_run = jax.checkpoint(partial(_attend_group, rows=rows))
+    mixed = jax.lax.map(lambda run: attend_run(*run), (runs(query), runs(key), runs(value)))
     return jnp.swapaxes(mixed.reshape(batch, heads, tokens, -1), 1, 2)
 
 

@@ -27,7 +27,7 @@ def bench(root: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 @pytest.mark.parametrize(("size", "published"), [("S", 57), ("B", 180), ("L", 597), ("H", 1192)])
 def test_counted_operations_are_the_published_ones(bench, size, published):
-    """Tong et al. (2022), table 7, counts billions of multiply-adds."""
+    """Tong et al. (2022), counts billions of multiply-adds."""
     counted = bench.operations(videomae.classifier_config(size))
     assert counted["clip"] / 2e9 == pytest.approx(published, rel=0.02)
     assert counted["linear"] + counted["attention"] == counted["clip"]
