@@ -86,7 +86,7 @@ def segment(
     size = config.size or slic_size(model.preprocessing)
     labels = {name: np.zeros((len(clips), *size, heads[name]), np.uint8) for name in names}
     rows: list[tuple[np.ndarray, ...]] = []
-    with ThreadPoolExecutor(workers or min(os.cpu_count() or 1, 8)) as threads:
+    with ThreadPoolExecutor(threads_of(workers)) as threads:
         for video in range(len(clips)):
             volumes = features(model, clips, video, names)
             jobs = [(s, h) for s, name in enumerate(names) for h in range(heads[name])]
@@ -98,6 +98,11 @@ def segment(
             if progress:
                 progress("segment", video + 1, len(clips))
     return _ordered(rows), labels
+
+
+def threads_of(workers: int | None) -> int:
+    """Threads that segment heads side by side."""
+    return workers or min(os.cpu_count() or 1, 8)
 
 
 def features(model: Model, clips: Clips, video: int, names: Sequence[str]) -> dict[str, np.ndarray]:
