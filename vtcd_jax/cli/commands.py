@@ -37,7 +37,7 @@ class Folder:
     overwrite: bool = False
     """Replace the run that is there."""
     dry_run: bool = False
-    """Compile and time one block, bound passes, memory and time; write nothing."""
+    """Measure a piece of every stage, bound passes, memory and time; write nothing."""
 
 
 Flat = tyro.conf.arg(name="")  # the fields of a parameter as options of the command, without a prefix
@@ -63,7 +63,7 @@ def demo(
         clips: Number of clips.
         masks: Masked passes per clip.
         seed: Seeds the clips and every draw.
-        dry_run: Compile and time one block, bound passes, memory and time; write nothing.
+        dry_run: Measure a piece of every stage, bound passes, memory and time; write nothing.
         common: Options of every command.
     """
     settings = RunSettings(clips=f"world:{clips}", model="world-videomae", masks=masks, seed=seed, hold_out=1 / 3)
