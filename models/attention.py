@@ -1,7 +1,8 @@
 """Softmax attention with one tap grammar for every network.
 
-    query, key, value  [batch, *grid, head, channel], unscaled
-    mixed              [batch, *grid, head, channel], the per-head result before the output projection
+    stream             [batch, sequence, token, channel]; ``Grid`` says where its tokens lie
+    query, key, value  [batch, time, height, width, head, channel], unscaled; special tokens beside them in ``…_cls``
+    mixed              the per-head result before the output projection, in the same layout
 
 On the CPU a head at a time is worked through, in runs of queries whose logits stay in cache, scaled once at the query
 and normalised after the product with the values: the same numbers as the textbook form, three times sooner.
@@ -11,11 +12,14 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
+from .streams import Grid, tap_tokens
 from .taps import Tap
 
 # Logits that the CPU holds at a time, 5 MiB in float32. Measured flat from 4 to 10 MiB; with much fewer the
@@ -24,75 +28,101 @@ CPU_LOGITS = 5 << 18
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention over all tokens of a clip. Sites ``attn/query|key|value|mixed|out``.
+    """Multi-head self-attention. Sites ``query|key|value|mixed``; the caller taps what it adds as ``out``.
 
     heads: number of heads.  key_bias: whether the key projection has a bias (VideoMAE's has none).
+    over:  "sequence", among the tokens of each sequence; "time", among the frames at each position (then a sequence is
+           a frame and has no special tokens).
     """
 
     heads: int
     key_bias: bool = True
+    over: Literal["sequence", "time"] = "sequence"
 
     @nn.compact
-    def __call__(self, x: jax.Array, tap: Tap) -> jax.Array:  # x [batch, time, height, width, channel]
+    def __call__(self, x: jax.Array, grid: Grid, tap: Tap, mask: np.ndarray | None = None) -> jax.Array:
+        """x [batch, sequence, token, channel] -> the same; mask: see ``attend``."""
         width = x.shape[-1]
         split = (*x.shape[:-1], self.heads, width // self.heads)
         query, key, value = (
-            tap(f"attn/{name}", nn.Dense(width, use_bias=bias, name=name, dtype=x.dtype)(x).reshape(split))
+            tap_tokens(tap, name, nn.Dense(width, use_bias=bias, name=name, dtype=x.dtype)(x).reshape(split), grid)
             for name, bias in (("query", True), ("key", self.key_bias), ("value", True))
-        )  # each [batch, time, height, width, head, channel]
-        mixed = tap("attn/mixed", attend(query, key, value))
-        return tap("attn/out", nn.Dense(width, name="out", dtype=x.dtype)(mixed.reshape(x.shape)))
+        )  # each [batch, sequence, token, head, channel]
+        if self.over == "time":
+            query, key, value = (jnp.swapaxes(a, 1, 2) for a in (query, key, value))
+        mixed = attend(query, key, value, mask)
+        mixed = tap_tokens(tap, "mixed", jnp.swapaxes(mixed, 1, 2) if self.over == "time" else mixed, grid)
+        return nn.Dense(width, name="out", dtype=x.dtype)(mixed.reshape(x.shape))
 
 
-def attend(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
-    """``softmax(query·keyᵀ / √channel) · value`` over all tokens.
+def attend(query: jax.Array, key: jax.Array, value: jax.Array, mask: np.ndarray | None = None) -> jax.Array:
+    """``softmax(query·keyᵀ / √channel) · value`` over the tokens of each sequence. Softmax in float32.
 
-    query, key, value: [batch, *grid, head, channel]. Returns the shape of ``query``. Softmax in float32.
+    query: [*sequence, query token, head, channel].  key, value: [*sequence, key token, head, channel].
+    mask:  bool [query token, key token], True = seen; None = all are seen. Returns the shape of ``query``.
     """
-    flat = [a.reshape(a.shape[0], -1, *a.shape[-2:]) for a in (query, key, value)]
-    mixed = jax.lax.platform_dependent(*flat, cpu=_attend_cpu, default=jax.nn.dot_product_attention)
+    flat = [a.reshape(-1, *a.shape[-3:]) for a in (query, key, value)]
+    mixed = jax.lax.platform_dependent(*flat, cpu=partial(_attend_cpu, mask=mask), default=partial(_attend, mask=mask))
     return mixed.reshape(query.shape)
 
 
-def _attend_cpu(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
-    """query, key, value [batch, token, head, channel] -> the same."""
-    batch, tokens, heads, channels = query.shape
-    group, rows = tiles(batch * heads, tokens)
+def causal_mask(tokens: int, ahead: int = 0) -> np.ndarray:
+    """bool [query, key]: a token sees itself, all before it and ``ahead`` after it."""
+    return np.tri(tokens, k=ahead, dtype=bool)
+
+
+def _attend(query: jax.Array, key: jax.Array, value: jax.Array, mask: np.ndarray | None) -> jax.Array:
+    return jax.nn.dot_product_attention(query, key, value, mask=None if mask is None else mask[None, None])
+
+
+def _attend_cpu(query: jax.Array, key: jax.Array, value: jax.Array, mask: np.ndarray | None) -> jax.Array:
+    """query [sequence, query, head, channel]; key, value [sequence, key, head, channel] -> the shape of query."""
+    sequences, queries, heads, channels = query.shape
+    group, rows = tiles(sequences * heads, queries, key.shape[1])
 
     def runs(a: jax.Array) -> jax.Array:  # [run, group, token, channel]: one head's keys and values fit in cache
-        return jnp.swapaxes(a, 1, 2).reshape(-1, group, tokens, a.shape[-1])
+        return jnp.swapaxes(a, 1, 2).reshape(-1, group, a.shape[1], a.shape[-1])
 
     query = query * jnp.asarray(1 / math.sqrt(channels), query.dtype)
-    attend_run = jax.checkpoint(partial(_attend_group, rows=rows))
+    attend_run = jax.checkpoint(partial(_attend_group, rows=rows, mask=mask))
     mixed = jax.lax.map(lambda run: attend_run(*run), (runs(query), runs(key), runs(value)))
-    return jnp.swapaxes(mixed.reshape(batch, heads, tokens, -1), 1, 2)
+    return jnp.swapaxes(mixed.reshape(sequences, heads, queries, -1), 1, 2)
 
 
-def _attend_group(query: jax.Array, key: jax.Array, value: jax.Array, rows: int) -> jax.Array:
-    """``rows`` queries at a time. query [group, token, channel], already scaled; key, value [group, token, channel]."""
-    group, tokens, channels = query.shape
-    if rows >= tokens:
-        return _attend_rows(query, key, value)
-    padded = jnp.pad(query, ((0, 0), (0, -tokens % rows), (0, 0)))
-    parts = jnp.swapaxes(padded.reshape(group, -1, rows, channels), 0, 1)
-    mixed = jax.lax.map(jax.checkpoint(lambda part: _attend_rows(part, key, value)), parts)
-    return jnp.swapaxes(mixed, 0, 1).reshape(group, -1, mixed.shape[-1])[:, :tokens]
+def _attend_group(query: jax.Array, key: jax.Array, value: jax.Array, rows: int, mask: np.ndarray | None) -> jax.Array:
+    """``rows`` queries at a time. query [group, query, channel], already scaled; key, value [group, key, channel]."""
+    group, queries, channels = query.shape
+    if rows >= queries:
+        return _attend_rows(query, key, value, mask)
+    missing = -queries % rows
+    parts = jnp.pad(query, ((0, 0), (0, missing), (0, 0))).reshape(group, -1, rows, channels)
+    parts = jnp.swapaxes(parts, 0, 1)
+    if mask is None:
+        mixed = jax.lax.map(jax.checkpoint(lambda part: _attend_rows(part, key, value, None)), parts)
+    else:
+        seen = np.pad(mask, ((0, missing), (0, 0)), constant_values=True).reshape(-1, rows, key.shape[1])
+        run = jax.checkpoint(lambda part: _attend_rows(part[0], key, value, part[1]))
+        mixed = jax.lax.map(run, (parts, jnp.asarray(seen)))
+    return jnp.swapaxes(mixed, 0, 1).reshape(group, -1, mixed.shape[-1])[:, :queries]
 
 
-def _attend_rows(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
-    """query [group, row, channel], already scaled; key and value [group, token, channel]."""
+def _attend_rows(query: jax.Array, key: jax.Array, value: jax.Array, mask: np.ndarray | jax.Array | None) -> jax.Array:
+    """query [group, row, channel], already scaled; key and value [group, key, channel]; mask [row, key]."""
     logits = jnp.einsum("grc,gtc->grt", query, key, preferred_element_type=jnp.float32)
+    if mask is not None:
+        logits = jnp.where(mask, logits, jnp.finfo(jnp.float32).min)
     weights = jnp.exp(logits - jax.lax.stop_gradient(logits.max(-1, keepdims=True)))
     mixed = jnp.einsum("grt,gtc->grc", weights.astype(value.dtype), value, preferred_element_type=jnp.float32)
     return (mixed / weights.sum(-1, keepdims=True)).astype(value.dtype)
 
 
-def tiles(slices: int, tokens: int, logits: int = CPU_LOGITS) -> tuple[int, int]:
+def tiles(slices: int, queries: int, keys: int, logits: int = CPU_LOGITS) -> tuple[int, int]:
     """(group, rows): heads and queries that run together, with at most ``logits`` logits.
 
-    slices: heads in all, over the batch. A divisor where there is one of half the size or more, so nothing is padded.
+    slices: heads in all, over the sequences. A divisor where there is one of half the size or more, so nothing is
+    padded.
     """
-    most = max(1, min(tokens, logits // tokens))
-    rows = next((r for r in range(most, most // 2, -1) if tokens % r == 0), most)
-    fit = min(slices, max(1, logits // tokens**2))
+    most = max(1, min(queries, logits // keys))
+    rows = next((r for r in range(most, most // 2, -1) if queries % r == 0), most)
+    fit = min(slices, max(1, logits // (queries * keys)))
     return next(g for g in range(fit, 0, -1) if slices % g == 0), rows

@@ -1,16 +1,15 @@
-"""Building blocks of the transformers: patch embedding, sine-cosine table, MLP, pre-norm block.
-
-Streams are kept as [batch, time, height, width, channel] all the way, so that a tap shows where a token lies.
-"""
+"""Building blocks of the transformers: patch embedding, sine-cosine table, MLP, pre-norm block."""
 
 from __future__ import annotations
 
+from typing import Literal
+
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
 from .attention import Attention
+from .streams import Stream, tap_tokens
 from .taps import Tap
 
 # Scaled by fan-in: with the originals' 0.02-normal weights a small network does not leave chance.
@@ -20,21 +19,23 @@ KERNEL_INIT = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal"
 class PatchEmbed(nn.Module):
     """Linear embedding of non-overlapping space-time patches (a convolution whose stride is its kernel).
 
-    width: channels.  tubelet, patch: frames and pixels of a patch.
+    width: channels.  tubelet, patch: frames and pixels of a patch.  bias: whether it has one (CLIP's has none).
     """
 
     width: int
     tubelet: int
     patch: int
+    bias: bool = True
 
     @nn.compact
     def __call__(self, video: jax.Array) -> jax.Array:
-        """[batch, time, height, width, 3] -> [batch, time', height', width', channel]."""
+        """[batch, time, height, width, colour] -> [batch, time', height', width', channel]."""
         shape = (self.tubelet, self.patch, self.patch, video.shape[-1], self.width)
         kernel = self.param("kernel", _patch_init, shape)
-        bias = self.param("bias", nn.initializers.zeros, (self.width,))
-        patches = to_patches(video, self.tubelet, self.patch)
-        return patches @ kernel.reshape(-1, self.width).astype(video.dtype) + bias.astype(video.dtype)
+        embedded = to_patches(video, self.tubelet, self.patch) @ kernel.reshape(-1, self.width).astype(video.dtype)
+        if not self.bias:
+            return embedded
+        return embedded + self.param("bias", nn.initializers.zeros, (self.width,)).astype(video.dtype)
 
 
 def _patch_init(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
@@ -69,39 +70,56 @@ def sine_cosine_table(tokens: int, width: int) -> np.ndarray:
     return np.where(channel % 2 == 0, np.sin(angle), np.cos(angle)).astype(np.float32)
 
 
+Activation = Literal["gelu", "quick_gelu"]
+
+
+def activate(x: jax.Array, activation: Activation) -> jax.Array:
+    """ "gelu": the exact (erf) form. "quick_gelu": ``x · sigmoid(1.702 x)``, as in CLIP."""
+    return nn.gelu(x, approximate=False) if activation == "gelu" else x * nn.sigmoid(1.702 * x)
+
+
 class Mlp(nn.Module):
-    """Two linear layers with the exact (erf) GELU between them."""
+    """Two linear layers with an activation between them."""
 
     hidden: int
+    activation: Activation = "gelu"
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         hidden = nn.Dense(self.hidden, name="fc_1", dtype=x.dtype, kernel_init=KERNEL_INIT)(x)
-        hidden = nn.gelu(hidden, approximate=False)
-        return nn.Dense(x.shape[-1], name="fc_2", dtype=x.dtype, kernel_init=KERNEL_INIT)(hidden)
+        return nn.Dense(x.shape[-1], name="fc_2", dtype=x.dtype, kernel_init=KERNEL_INIT)(
+            activate(hidden, self.activation)
+        )
 
 
 class Block(nn.Module):
     """Pre-norm transformer block: ``x + attention(norm_1(x))``, then ``x + mlp(norm_2(x))``.
 
     Sites ``resid_pre``, ``attn/…``, ``resid_mid``, ``mlp/out``, ``resid_post``; ``out`` is what the stream receives.
+    layer_scale: both results are multiplied by a learned scale per channel (Touvron et al. 2021, CaiT, equation 4).
     """
 
     heads: int
     mlp_ratio: float
     norm_eps: float
     key_bias: bool = True
+    activation: Activation = "gelu"
+    layer_scale: bool = False
 
     @nn.compact
-    def __call__(self, x: jax.Array, tap: Tap) -> jax.Array:
-        x = tap("resid_pre", x)
+    def __call__(self, stream: Stream, tap: Tap, mask: np.ndarray | None = None) -> Stream:
+        """mask: bool [query token, key token], which tokens of a sequence see which; None: all see all."""
+        grid = stream.grid
+        x = tap_tokens(tap, "resid_pre", stream.x, grid)
         normed = nn.LayerNorm(epsilon=self.norm_eps, name="norm_1", dtype=x.dtype)(x)
-        x = tap("resid_mid", x + Attention(self.heads, self.key_bias, name="attn")(normed, tap))
+        added = Attention(self.heads, self.key_bias, name="attn")(normed, grid, tap.scope("attn"), mask)
+        x = tap_tokens(tap, "resid_mid", x + tap_tokens(tap, "attn/out", self.scaled(added, "scale_1"), grid), grid)
         normed = nn.LayerNorm(epsilon=self.norm_eps, name="norm_2", dtype=x.dtype)(x)
-        added = tap("mlp/out", Mlp(int(x.shape[-1] * self.mlp_ratio), name="mlp")(normed))
-        return tap("resid_post", x + added)
+        added = Mlp(int(x.shape[-1] * self.mlp_ratio), self.activation, name="mlp")(normed)
+        x = x + tap_tokens(tap, "mlp/out", self.scaled(added, "scale_2"), grid)
+        return Stream(tap_tokens(tap, "resid_post", x, grid), grid)
 
-
-def grid_positions(table: np.ndarray, grid: tuple[int, int, int], dtype: jnp.dtype) -> jax.Array:
-    """[tokens, width] -> [1, time, height, width, channel]."""
-    return jnp.asarray(table.reshape(1, *grid, -1), dtype)
+    def scaled(self, x: jax.Array, name: str) -> jax.Array:
+        if not self.layer_scale:
+            return x
+        return x * self.param(name, nn.initializers.constant(0.1), x.shape[-1:]).astype(x.dtype)

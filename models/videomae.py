@@ -20,14 +20,18 @@ import numpy as np
 from flax import linen as nn
 from jax.core import Tracer
 
-from .layers import KERNEL_INIT, Block, PatchEmbed, grid_positions, sine_cosine_table, to_patches
+from .layers import KERNEL_INIT, Block, PatchEmbed, sine_cosine_table, to_patches
+from .streams import Grid, Stream, tap_tokens
 from .taps import Tap
 from .types import Inputs, Output, Preprocessing
 
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """Sizes that classifier and autoencoder share; the defaults are ViT-B at 16 x 224 x 224."""
+    """Sizes that classifier and autoencoder share; the defaults are ViT-B at 16 x 224 x 224.
+
+    layer_scale: whether the blocks scale what they add per channel (no published model does).
+    """
 
     image_size: int = 224
     patch_size: int = 16
@@ -38,6 +42,7 @@ class EncoderConfig:
     num_heads: int = 12
     mlp_ratio: float = 4.0
     norm_eps: float = 1e-6
+    layer_scale: bool = False
 
     @property
     def grid(self) -> tuple[int, int, int]:
@@ -126,24 +131,25 @@ class Classifier(nn.Module):
         c = self.config
         self.patch_embed = PatchEmbed(c.width, c.tubelet_size, c.patch_size)
         for i in range(c.depth):
-            setattr(self, f"block_{i}", Block(c.num_heads, c.mlp_ratio, c.norm_eps, key_bias=False))
+            block = Block(c.num_heads, c.mlp_ratio, c.norm_eps, key_bias=False, layer_scale=c.layer_scale)
+            setattr(self, f"block_{i}", block)
         self.head_norm = nn.LayerNorm(epsilon=c.head_norm_eps)
         self.head_dense = nn.Dense(c.num_classes, kernel_init=KERNEL_INIT, name="head")
 
     def __call__(self, inputs: Inputs, tap: Tap) -> Output:
-        x = self.embed(inputs, tap)
+        stream = self.embed(inputs, tap)
         for i in range(self.config.depth):
-            x = self.block(x, i, tap)
-        return self.head(x, tap)
+            stream = self.block(stream, i, tap)
+        return self.head(stream, tap)
 
-    def embed(self, inputs: Inputs, tap: Tap) -> jax.Array:
-        return tap("embed", _embed(self.patch_embed, self.config, inputs))
+    def embed(self, inputs: Inputs, tap: Tap) -> Stream:
+        return _stream(_embed(self.patch_embed, self.config, inputs), tap)
 
-    def block(self, x: jax.Array, index: int, tap: Tap) -> jax.Array:
-        return getattr(self, f"block_{index}")(x, tap.scope(f"block_{index}"))
+    def block(self, stream: Stream, index: int, tap: Tap) -> Stream:
+        return getattr(self, f"block_{index}")(stream, tap.scope(f"block_{index}"))
 
-    def head(self, x: jax.Array, tap: Tap) -> Output:
-        pooled = tap("pooled", x.mean((1, 2, 3)))
+    def head(self, stream: Stream, tap: Tap) -> Output:
+        pooled = tap("pooled", stream.x.mean((1, 2)))
         return Output(logits=self.head_dense(tap("norm", self.head_norm(pooled))))
 
 
@@ -156,21 +162,24 @@ class Encoder(nn.Module):
         c = self.config
         self.patch_embed = PatchEmbed(c.width, c.tubelet_size, c.patch_size)
         for i in range(c.depth):
-            setattr(self, f"block_{i}", Block(c.num_heads, c.mlp_ratio, c.norm_eps, key_bias=False))
+            block = Block(c.num_heads, c.mlp_ratio, c.norm_eps, key_bias=False, layer_scale=c.layer_scale)
+            setattr(self, f"block_{i}", block)
         if c.encoder_norm:
             self.norm = nn.LayerNorm(epsilon=c.norm_eps)
 
-    def embed(self, inputs: Inputs, tap: Tap) -> jax.Array:
+    def embed(self, inputs: Inputs, tap: Tap) -> Stream:
         x = _embed(self.patch_embed, self.config, inputs)
         if inputs.token_mask is not None:
             x = keep_visible(x, inputs.token_mask, visible_tokens(inputs.token_mask, self.config))
-        return tap("embed", x)
+        return _stream(x, tap)
 
-    def block(self, x: jax.Array, index: int, tap: Tap) -> jax.Array:
-        return getattr(self, f"block_{index}")(x, tap.scope(f"block_{index}"))
+    def block(self, stream: Stream, index: int, tap: Tap) -> Stream:
+        return getattr(self, f"block_{index}")(stream, tap.scope(f"block_{index}"))
 
-    def finish(self, x: jax.Array, tap: Tap) -> jax.Array:
-        return tap("norm", self.norm(x)) if self.config.encoder_norm else x
+    def finish(self, stream: Stream, tap: Tap) -> Stream:
+        if not self.config.encoder_norm:
+            return stream
+        return Stream(tap_tokens(tap, "norm", self.norm(stream.x), stream.grid), stream.grid)
 
 
 class Decoder(nn.Module):
@@ -181,18 +190,18 @@ class Decoder(nn.Module):
     def setup(self) -> None:
         c = self.config
         for i in range(c.decoder_depth):
-            setattr(
-                self,
-                f"block_{i}",
-                Block(c.decoder_num_heads, c.mlp_ratio, c.decoder_norm_eps, key_bias=False),
-            )
+            heads, eps = c.decoder_num_heads, c.decoder_norm_eps
+            block = Block(heads, c.mlp_ratio, eps, key_bias=False, layer_scale=c.layer_scale)
+            setattr(self, f"block_{i}", block)
         self.norm = nn.LayerNorm(epsilon=c.decoder_head_norm_eps)
         self.head = nn.Dense(c.pixels, kernel_init=KERNEL_INIT)
 
-    def __call__(self, x: jax.Array, tap: Tap) -> jax.Array:
+    def __call__(self, stream: Stream, tap: Tap) -> jax.Array:
+        """[batch, time', height', width', pixel]."""
         for i in range(self.config.decoder_depth):
-            x = getattr(self, f"block_{i}")(x, tap.scope(f"block_{i}"))
-        return self.head(tap("norm", self.norm(x)))
+            stream = getattr(self, f"block_{i}")(stream, tap.scope(f"block_{i}"))
+        normed = tap_tokens(tap, "norm", self.norm(stream.x), stream.grid)
+        return Stream(self.head(normed), stream.grid).positions
 
 
 class Autoencoder(nn.Module):
@@ -212,26 +221,25 @@ class Autoencoder(nn.Module):
         self.decoder = Decoder(c)
 
     def __call__(self, inputs: Inputs, tap: Tap) -> Output:
-        x = self.embed(inputs, tap)
+        stream = self.embed(inputs, tap)
         for i in range(self.config.depth):
-            x = self.block(x, i, tap)
-        return self.head(x, tap, inputs.token_mask)
+            stream = self.block(stream, i, tap)
+        return self.head(stream, tap, inputs.token_mask)
 
-    def embed(self, inputs: Inputs, tap: Tap) -> jax.Array:
+    def embed(self, inputs: Inputs, tap: Tap) -> Stream:
         return self.encoder.embed(inputs, tap.scope("encoder"))
 
-    def block(self, x: jax.Array, index: int, tap: Tap) -> jax.Array:
-        return self.encoder.block(x, index, tap.scope("encoder"))
+    def block(self, stream: Stream, index: int, tap: Tap) -> Stream:
+        return self.encoder.block(stream, index, tap.scope("encoder"))
 
-    def head(self, x: jax.Array, tap: Tap, token_mask: jax.Array | np.ndarray | None = None) -> Output:
+    def head(self, stream: Stream, tap: Tap, token_mask: jax.Array | np.ndarray | None = None) -> Output:
         c = self.config
-        x = self.encoder_to_decoder(self.encoder.finish(x, tap.scope("encoder")))
+        stream = self.encoder.finish(stream, tap.scope("encoder"))
+        x = Stream(self.encoder_to_decoder(stream.x), stream.grid).positions
         if token_mask is not None:
             x = fill_hidden(x, self.mask_token.astype(x.dtype), token_mask)
-        table = sine_cosine_table(int(np.prod(c.grid)), c.decoder_width)
         tap = tap.scope("decoder")
-        x = tap("embed", x + grid_positions(table, c.grid, x.dtype))
-        return Output(patches=self.decoder(x, tap))
+        return Output(patches=self.decoder(_stream(x + _positions(c, c.decoder_width, x.dtype), tap), tap))
 
 
 def _embed(patch_embed: PatchEmbed, c: EncoderConfig, inputs: Inputs) -> jax.Array:
@@ -240,8 +248,18 @@ def _embed(patch_embed: PatchEmbed, c: EncoderConfig, inputs: Inputs) -> jax.Arr
         raise ValueError(
             f"video has shape {inputs.video.shape}; this model takes [batch, {', '.join(map(str, expected))}]"
         )
-    table = sine_cosine_table(int(np.prod(c.grid)), c.width)
-    return patch_embed(inputs.video) + grid_positions(table, c.grid, inputs.video.dtype)
+    return patch_embed(inputs.video) + _positions(c, c.width, inputs.video.dtype)
+
+
+def _positions(c: EncoderConfig, width: int, dtype: jnp.dtype) -> jax.Array:
+    """[1, time', height', width', channel]."""
+    return jnp.asarray(sine_cosine_table(int(np.prod(c.grid)), width).reshape(1, *c.grid, width), dtype)
+
+
+def _stream(x: jax.Array, tap: Tap) -> Stream:
+    """[batch, time', height', width', channel] as one sequence, tapped as ``embed``."""
+    grid = Grid(*x.shape[1:4])
+    return Stream(tap_tokens(tap, "embed", x.reshape(len(x), 1, -1, x.shape[-1]), grid), grid)
 
 
 def visible_tokens(token_mask: jax.Array | np.ndarray, config: VideoMAEPretrainConfig) -> int:

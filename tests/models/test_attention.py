@@ -10,8 +10,9 @@ import pytest
 from vtcd_jax.models import attention
 
 
-def textbook(query, key, value):
+def textbook(query, key, value, mask=None):
     logits = jnp.einsum("brhc,bthc->bhrt", query, key) / np.sqrt(query.shape[-1])
+    logits = logits if mask is None else jnp.where(mask, logits, -jnp.inf)
     return jnp.einsum("bhrt,bthc->brhc", jax.nn.softmax(logits, axis=-1), value)
 
 
@@ -23,17 +24,19 @@ def tokens(count: int, *, batch: int = 1, heads: int = 2, channels: int = 8):
 def test_any_number_of_tokens_gives_the_textbook_result(count):
     """One group for all; several heads; runs of rows; runs of rows with padding (1601 is prime)."""
     query, key, value = tokens(count, batch=2)
-    got = attention._attend_cpu(query, key, value)
+    got = attention._attend_cpu(query, key, value, None)
     np.testing.assert_allclose(got, textbook(query, key, value), atol=2e-6)
 
 
+@pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("logits", [60, 500, 3 * 37 * 37])
-def test_tiles_change_neither_values_nor_gradients(monkeypatch, logits):
+def test_tiles_change_neither_values_nor_gradients(monkeypatch, logits, masked):
+    mask = attention.causal_mask(37) if masked else None
     query, key, value = tokens(37, heads=3)
-    monkeypatch.setattr(attention, "tiles", lambda slices, n, f=attention.tiles: f(slices, n, logits))
+    monkeypatch.setattr(attention, "tiles", lambda *sizes, f=attention.tiles: f(*sizes, logits))
 
     def score(attend):
-        return lambda q, k, v: jnp.sum(jnp.sin(attend(q, k, v)))
+        return lambda q, k, v: jnp.sum(jnp.sin(attend(q, k, v, mask)))
 
     got, slopes = jax.value_and_grad(score(attention._attend_cpu), (0, 1, 2))(query, key, value)
     expected, wanted = jax.value_and_grad(score(textbook), (0, 1, 2))(query, key, value)
@@ -44,13 +47,13 @@ def test_tiles_change_neither_values_nor_gradients(monkeypatch, logits):
 
 def test_large_logits_do_not_overflow():
     query, key, value = (60 * a for a in tokens(40))
-    assert np.isfinite(attention._attend_cpu(query, key, value)).all()
+    assert np.isfinite(attention._attend_cpu(query, key, value, None)).all()
 
 
 @pytest.mark.parametrize("slices", [1, 12, 13, 128])
 @pytest.mark.parametrize("count", [1, 36, 288, 1568, 1601, 3136, 40_000])
 def test_tiles_stay_within_their_budget(slices, count):
-    group, rows = attention.tiles(slices, count)
+    group, rows = attention.tiles(slices, count, count)
     assert slices % group == 0 and 1 <= rows <= count
     assert group == 1 or rows == count
     assert group * rows * count <= max(attention.CPU_LOGITS, count)
@@ -58,4 +61,15 @@ def test_tiles_stay_within_their_budget(slices, count):
 
 def test_published_sizes_need_no_padding():
     for heads in (6, 12, 16):
-        assert attention.tiles(heads, 1568) == (1, 784)
+        assert attention.tiles(heads, 1568, 1568) == (1, 784)
+
+
+def test_one_query_over_many_keys_is_cross_attention():
+    query, key, value = tokens(40)
+    got = attention.attend(query[:, :1], key, value)
+    np.testing.assert_allclose(got, textbook(query[:, :1], key, value), atol=2e-6)
+
+
+def test_a_causal_mask_sees_the_past_and_as_far_ahead_as_told():
+    np.testing.assert_array_equal(attention.causal_mask(3), [[1, 0, 0], [1, 1, 0], [1, 1, 1]])
+    np.testing.assert_array_equal(attention.causal_mask(3, ahead=1), [[1, 1, 0], [1, 1, 1], [1, 1, 1]])
