@@ -1,35 +1,26 @@
-"""Families of networks, and how a model is built from its config. A new family is a module and one entry here."""
+"""Families of networks, and how a model is built from its config. A new family is a module with ``FAMILIES``."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+import pkgutil
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
 
 import jax
 import numpy as np
-from flax import linen as nn
 
-from . import videomae
 from .errors import InputError
 from .taps import Tap, example_inputs
-from .types import Inputs, Model, Preprocessing
-
-
-class Family(NamedTuple):
-    """config: its frozen dataclass.  module: config -> Flax module.  preprocessing: config -> default."""
-
-    config: type
-    module: Callable[[Any], nn.Module]
-    preprocessing: Callable[[Any], Preprocessing]
+from .types import Family, Inputs, Model, Preprocessing
 
 
 def families() -> dict[str, Family]:
-    """Family name -> how to build it."""
-    return {
-        "videomae-classifier": Family(videomae.VideoMAEConfig, videomae.Classifier, videomae.preprocessing),
-        "videomae-pretrain": Family(videomae.VideoMAEPretrainConfig, videomae.Autoencoder, videomae.preprocessing),
-    }
+    """Family name -> how to build it: what the modules of this folder offer as ``FAMILIES``."""
+    package = import_module(__package__ or "vtcd_jax.models")
+    modules = [import_module(f"{package.__name__}.{m.name}") for m in pkgutil.iter_modules(package.__path__)]
+    return {name: found for module in modules for name, found in getattr(module, "FAMILIES", {}).items()}
 
 
 def family(name: str) -> Family:

@@ -70,9 +70,12 @@ def forward(
 
     edits:   site -> ``Edit``, applied before the value is captured and used.
     capture: sites whose values come back, in the layouts of ``sites(model)``.
+    Without text in ``inputs`` the model's ``prompts``, where it has them, are what clips are compared with.
     Raises ValueError at trace time for a site the network does not have.
     """
     tap = Tap(edits or {}, capture)
+    if inputs.text is None and inputs.text_features is None:
+        inputs = dataclasses.replace(inputs, text_features=model.prompts)
     # A mask of tokens stays as it is: its count of visible tokens is read from it where it is concrete.
     arrays = jax.tree.map(jnp.asarray, dataclasses.replace(inputs, token_mask=None))
     inputs = dataclasses.replace(arrays, token_mask=inputs.token_mask)
@@ -82,9 +85,15 @@ def forward(
 
 
 def example_inputs(model: Model, batch: int = 1) -> Inputs:
-    """Shapes of a batch of clips, as ``jax.ShapeDtypeStruct``."""
-    p = model.preprocessing
-    return Inputs(video=jax.ShapeDtypeStruct((batch, p.num_frames, p.height, p.width, 3), jnp.float32))  # type: ignore[arg-type]
+    """Shapes of a batch of clips, as ``jax.ShapeDtypeStruct``, with what else the config says that the network needs.
+
+    A config tells it in a class attribute ``needs``, names of fields of ``Inputs``.
+    """
+    p, needs = model.preprocessing, getattr(model.config, "needs", ())
+    frames = (batch, p.num_frames, p.height, p.width)
+    query = jax.ShapeDtypeStruct(frames, jnp.float32) if "query" in needs else None
+    text = jax.ShapeDtypeStruct((1, model.config.context_length), jnp.int32) if "text" in needs else None
+    return Inputs(jax.ShapeDtypeStruct((*frames, 3), jnp.float32), text=text, query=query)  # type: ignore[arg-type]
 
 
 def sites(model: Model) -> dict[str, jax.ShapeDtypeStruct]:

@@ -6,8 +6,9 @@ Axes, the same for every network: ``batch, time, height, width`` then ``head, ch
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -23,12 +24,14 @@ class Inputs:
     text:       int [text, token], token ids (video-text networks).
     query:      float [batch, time, height, width] in [0, 1], the mask of the object to follow (TCOW).
     token_mask: bool [batch, time', height', width'] on the token grid, True = hidden from the encoder (VideoMAE).
+    text_features: float [text, embed], computed before by the network's own text tower, which then is not run.
     """
 
     video: jax.Array
     text: jax.Array | None = None
     query: jax.Array | None = None
     token_mask: jax.Array | np.ndarray | None = None
+    text_features: jax.Array | None = None
 
 
 @struct.dataclass
@@ -40,8 +43,8 @@ class Output:
                     (frame, row, column, colour), colour fastest.
     masks:          [batch, time, height, width, 3], logits of target, frontmost occluder, outermost container.
     flags:          [batch, time, 3], raw read-outs (occluded, contained, occluded fraction).
-    video_features: [batch, embed].
-    text_features:  [text, embed].
+    video_features: [batch, embed]; of networks that cut a clip in parts, [batch * part, embed], logits likewise.
+    text_features:  [text, embed], as given or as the text tower projects them.
     """
 
     logits: jax.Array | None = None
@@ -90,12 +93,29 @@ class Preprocessing:
         return cls(**values)
 
 
+class Family(NamedTuple):
+    """How the networks of a family are built.
+
+    config: its frozen dataclass of sizes.  module: config -> Flax module.  preprocessing: config -> default.
+    title: its name as people write it.
+    A config has ``family`` (its name), ``grid`` (tokens along time, height and width) and, where the network takes more
+    than a video, a class attribute ``needs`` with the names of those fields of ``Inputs``.
+    """
+
+    config: type
+    module: Callable[[Any], nn.Module]
+    preprocessing: Callable[[Any], Preprocessing]
+    title: str = ""
+
+
 @struct.dataclass
 class Model:
     """A network: its parameters are the leaves of this pytree, all else is static and hashable.
 
     params: plain nested dict of arrays.  module: the Flax module.  config: its frozen dataclass of sizes.
     preprocessing: how clips become its input.  labels: class names in logit order.  name: for messages and reports.
+    prompts: float [label, embed], text features of the labels (video-text networks), or None. With them the network is
+    a classifier whose labels are sentences.
     """
 
     params: Any
@@ -104,3 +124,4 @@ class Model:
     preprocessing: Preprocessing = struct.field(pytree_node=False)
     labels: tuple[str, ...] = struct.field(pytree_node=False, default=())
     name: str = struct.field(pytree_node=False, default="")
+    prompts: jax.Array | None = None

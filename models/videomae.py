@@ -23,7 +23,7 @@ from jax.core import Tracer
 from .layers import KERNEL_INIT, Block, PatchEmbed, sine_cosine_table, to_patches
 from .streams import Grid, Stream, tap_tokens
 from .taps import Tap
-from .types import Inputs, Output, Preprocessing
+from .types import Family, Inputs, Output, Preprocessing
 
 
 @dataclass(frozen=True)
@@ -302,3 +302,9 @@ def reconstruction_target(video: jax.Array | np.ndarray, config: VideoMAEPretrai
     mean = patches.mean(-2, keepdims=True)
     std = patches.std(-2, ddof=1, keepdims=True) + 1e-6
     return ((patches - mean) / std).reshape(*patches.shape[:-2], -1)
+
+
+FAMILIES = {
+    "videomae-classifier": Family(VideoMAEConfig, Classifier, preprocessing, "VideoMAE classifier"),
+    "videomae-pretrain": Family(VideoMAEPretrainConfig, Autoencoder, preprocessing, "VideoMAE autoencoder"),
+}
