@@ -2,7 +2,8 @@
 
 A model folder holds ``params.safetensors`` (flat names joined with "/"), ``config.json`` (the config's fields, with
 ``family`` and ``preprocessing``), ``labels.json`` (class names in logit order) and ``manifest.json`` (where the
-parameters come from).
+parameters come from). Video-text networks may have ``prompts.safetensors`` (the labels' text features) and
+``vocab.json`` with ``merges.txt`` (their tokenizer).
 """
 
 from __future__ import annotations
@@ -19,14 +20,24 @@ from . import files
 from .errors import InputError, nearest
 from .registry import build, family, param_shapes
 from .taps import example_inputs, forward
+from .tokenizer import Tokenizer, read_tokenizer
 from .types import Model, Preprocessing
 
 WEIGHTS = Path(__file__).parent / "weights"
+PROMPTS = "prompts.safetensors"
 
 
-def save(model: Model, folder: str | Path, *, manifest: dict[str, Any], overwrite: bool = False) -> None:
-    """Writes a model folder: whole, or not at all. ``manifest`` tells where the parameters come from.
+def save(
+    model: Model,
+    folder: str | Path,
+    *,
+    manifest: dict[str, Any],
+    tokenizer: Tokenizer | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Writes a model folder: whole, or not at all.
 
+    manifest: where the parameters come from.  tokenizer: of a video-text network, where it is known.
     Raises InputError when the folder exists and ``overwrite`` is off.
     """
     folder = Path(folder)
@@ -34,15 +45,19 @@ def save(model: Model, folder: str | Path, *, manifest: dict[str, Any], overwrit
         raise InputError(f"{folder} exists; choose another folder or pass --overwrite")
     with files.replacing_folder(folder) as new:
         files.save_safetensors(new / "params.safetensors", files.flatten(model.params))
-        write_description(new, model, manifest)
+        write_description(new, model, manifest, tokenizer)
 
 
-def write_description(folder: Path, model: Model, manifest: dict[str, Any]) -> None:
-    """The three JSON files of a model folder."""
+def write_description(folder: Path, model: Model, manifest: dict[str, Any], tokenizer: Tokenizer | None = None) -> None:
+    """All files of a model folder but the parameters."""
     config = dataclasses.asdict(model.config) | {"preprocessing": model.preprocessing.to_json()}
     files.write_json(folder / "config.json", config)
     files.write_json(folder / "labels.json", list(model.labels))
     files.write_json(folder / "manifest.json", manifest)
+    if model.prompts is not None:
+        files.save_safetensors(folder / PROMPTS, {"prompts": model.prompts})
+    if tokenizer is not None:
+        tokenizer.save(folder)
 
 
 def names() -> list[str]:
@@ -70,7 +85,9 @@ def load(folder_or_name: str | Path) -> Model:
         labels = _read_json(folder / "labels.json")
         params = _read_params(folder, param_shapes(config))
         model = build(config, params=params, preprocessing=preprocessing, name=folder.name)
-        output = jax.eval_shape(lambda m, inputs: forward(m, inputs)[0], model, example_inputs(model))
+        model = dataclasses.replace(model, prompts=_read_prompts(folder, getattr(config, "embed_dim", 0)))
+        inputs = dataclasses.replace(example_inputs(model), text=None)
+        output = jax.eval_shape(lambda m, inputs: forward(m, inputs)[0], model, inputs)
     except InputError as error:
         if str(folder) in str(error):
             raise
@@ -80,6 +97,11 @@ def load(folder_or_name: str | Path) -> Model:
         raise InputError(f"{folder / 'config.json'}: describes no network ({reason}); convert again") from error
     _check_values(folder, model)
     return dataclasses.replace(model, labels=_checked_labels(folder, labels, output.logits))
+
+
+def tokenizer_of(folder_or_name: str | Path) -> Tokenizer:
+    """The tokenizer that lies in a model folder. Raises InputError when there is none."""
+    return read_tokenizer(folder_of(folder_or_name))
 
 
 def _check_values(folder: Path, model: Model) -> None:
@@ -121,7 +143,7 @@ def _read_config(folder: Path) -> tuple[Any, Preprocessing]:
     for name in fields:
         if name not in known:
             raise InputError(f"{folder / 'config.json'}: unknown setting {name!r}; nearest: {nearest(name, known)}")
-    config = kind.config(**fields)
+    config = kind.config(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
     return config, Preprocessing.from_json(preprocessing) if preprocessing else kind.preprocessing(config)
 
 
@@ -149,6 +171,23 @@ def _read_params(folder: Path, shapes: dict[str, Any]) -> dict[str, Any]:
     if problems:
         raise InputError(f"{path} does not fit its config.json:\n  " + "\n  ".join(problems))
     return files.unflatten({name: jax.numpy.asarray(tensor) for name, tensor in tensors.items()})
+
+
+def _read_prompts(folder: Path, channels: int) -> jax.Array | None:
+    """Text features of the labels [label, ``channels``]; None where there is no such file."""
+    path = folder / PROMPTS
+    if not path.exists():
+        return None
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="numpy") as source:
+            prompts = source.get_tensor("prompts")
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} cannot be read ({error}); convert the checkpoint again") from None
+    if prompts.ndim != 2 or prompts.shape[1] != channels or not np.isfinite(prompts).all():
+        raise InputError(f"{path}: has shape {list(prompts.shape)}, expected finite [label, {channels}]; convert again")
+    return jax.numpy.asarray(prompts)
 
 
 def _read_orbax(folder: Path, shapes: dict[str, Any]) -> dict[str, Any]:
