@@ -9,7 +9,7 @@ import pytest
 
 from vtcd_jax import models
 from vtcd_jax.data import Clips
-from vtcd_jax.importance import Explicit, Random, Support, leave_one_out, scores, targets
+from vtcd_jax.importance import Explicit, Random, Support, find_targets, leave_one_out, scores
 from vtcd_jax.importance.curves import curve_gates, curves_from_scores, removal_counts
 from vtcd_jax.importance.designs import removal_order
 from vtcd_jax.importance.support import factors
@@ -194,11 +194,11 @@ def test_removal_orders_are_cumulative_and_complete():
 
 
 def test_targets(model, clips):
-    np.testing.assert_array_equal(targets(model, clips, "Dropping"), [1, 1, 1])
+    np.testing.assert_array_equal(find_targets(model, clips, target="Dropping").label, [1, 1, 1])
     logits = forward(model, Inputs(model.preprocessing.normalise(clips.video)))[0].logits
-    np.testing.assert_array_equal(targets(model, clips), np.asarray(logits).argmax(1))
+    np.testing.assert_array_equal(find_targets(model, clips).label, np.asarray(logits).argmax(1))
     with pytest.raises(InputError, match="unknown target class 'droping'; nearest: 'dropping'"):
-        targets(model, clips, "droping")
+        find_targets(model, clips, target="droping")
 
 
 def test_bad_requests_are_named(model, clips, support):

@@ -10,6 +10,7 @@ import pytest
 
 from vtcd_jax.importance.engine import scores as run_scores
 from vtcd_jax.importance.support import Support
+from vtcd_jax.importance.targets import Targets
 from vtcd_jax.pipeline.planning import plan, stand_in
 from vtcd_jax.pipeline.settings import RunSettings
 from vtcd_jax.pipeline.sources import prepare
@@ -50,7 +51,7 @@ def test_more_masks_cost_passes_and_no_memory(planned, settings, prepared):
 
 
 def test_without_held_out_clips_curves_are_drawn_on_the_ranked_ones(settings, prepared):
-    alone = dataclasses.replace(prepared, held_out=None, held_out_labels=None)
+    alone = dataclasses.replace(prepared, held_out=None, held_out_targets=None)
     fixed = dataclasses.replace(settings.nmf, elbow=dataclasses.replace(settings.nmf.elbow, rule="fixed", number=2))
     found = plan(dataclasses.replace(settings, nmf=fixed, chunk=4), alone)
     assert (found.clips, found.held_out, found.concepts, found.chunk) == (6, 0, 8, 4)
@@ -77,5 +78,7 @@ def test_the_timed_block_is_the_engines(prepared, settings):
     shapes = {name: sites(model)[name].shape for name in concept_sites(model)}
     support = Support(stand_in(shapes, 3), 12)
     gates = np.concatenate([np.ones((1, 12)), np.zeros((1, 12))]).astype(np.float32)
-    found = run_scores(model, prepared.clips[[0]], support, gates, score=("logit",), labels=np.zeros(1, np.int32))
+    found = run_scores(
+        model, prepared.clips[[0]], support, gates, score=("logit",), targets=Targets(np.zeros(1, np.int32))
+    )
     assert found["logit"].shape == (1, 2) and found["logit"][0, 0] != found["logit"][0, 1]

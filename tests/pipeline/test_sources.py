@@ -86,13 +86,16 @@ def test_targets_follow_their_clips_into_both_parts(model):
     settings = RunSettings(clips="world:12", model=str(model), hold_out=0.5)
     prepared = prepare(settings)
     loaded = models.load(model)
-    for part, labels in ((prepared.clips, prepared.labels), (prepared.held_out, prepared.held_out_labels)):
+    for part, labels in (
+        (prepared.clips, prepared.targets.label),
+        (prepared.held_out, prepared.held_out_targets.label),
+    ):
         video = loaded.preprocessing.normalise(part.video)
         logits = models.forward(loaded, models.Inputs(video))[0].logits
         np.testing.assert_array_equal(labels, logits.argmax(-1))
         assert labels.dtype == np.int32
     given = prepare(dataclasses.replace(settings, target="Picking UP"))
-    assert set(given.labels) == set(given.held_out_labels) == {LABELS.index("picking up")}
+    assert set(given.targets.label) == set(given.held_out_targets.label) == {LABELS.index("picking up")}
 
 
 # -- models ---------------------------------------------------------------------------------------------------------

@@ -7,15 +7,16 @@ neither on how clips are grouped nor on the number of threads.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from vtcd_jax.data.clips import Clips
+from vtcd_jax.data.inputs import clip_inputs
 from vtcd_jax.models import InputError, Inputs, Model, forward, nearest, sites
 
 from .config import SlicConfig
@@ -31,14 +32,11 @@ Progress = Callable[[str, int, int], None]
 def concept_sites(model: Model, kind: str = "key") -> tuple[str, ...]:
     """Default sites of discovery: ``kind`` ("key", "query" or "value") of every block of the (encoder) stack.
 
-    Decoders and attention over time alone are left out. Raises InputError when the model has no such site.
+    Decoders, text towers, extractors and attention over time alone are left out. Raises InputError when the model has
+    no such site.
     """
     every = sites(model)
-    chosen = tuple(
-        s
-        for s in every
-        if s.endswith(f"attn/{kind}") and "time_attn" not in s and not s.startswith(("decoder/", "text/"))
-    )
+    chosen = tuple(s for s in every if re.fullmatch(rf"(encoder/)?block_\d+/(space_)?attn/{kind}", s))
     if not chosen:
         raise InputError(f"the model has no site …attn/{kind}; nearest: {nearest(f'attn/{kind}', every)}")
     return chosen
@@ -107,9 +105,7 @@ def threads_of(workers: int | None) -> int:
 
 def features(model: Model, clips: Clips, video: int, names: Sequence[str]) -> dict[str, np.ndarray]:
     """Features of one clip: site -> float32 [time, height, width, head, channel]."""
-    pixels = model.preprocessing.normalise(clips.video[video : video + 1])
-    query = None if clips.query is None else jnp.asarray(clips.query[video : video + 1], jnp.float32)
-    captured = _capture(model, Inputs(video=jnp.asarray(pixels), query=query), tuple(names))
+    captured = _capture(model, clip_inputs(model, clips, video), tuple(names))
     host = {name: np.asarray(value[0], np.float32) for name, value in captured.items()}
     return {name: value if value.ndim == 5 else value[:, :, :, None] for name, value in host.items()}
 

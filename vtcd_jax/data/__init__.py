@@ -9,25 +9,43 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vtcd_jax.data import clips, encode, layout, read, sampling, video, world
+    from vtcd_jax.data import (
+        clips,
+        encode,
+        inputs,
+        layout,
+        query,
+        read,
+        sampling,
+        tracking,
+        video,
+        world,
+        world_sentences,
+    )
     from vtcd_jax.data.clips import Clips
     from vtcd_jax.data.encode import write_video
+    from vtcd_jax.data.inputs import clip_inputs
     from vtcd_jax.data.layout import find_clips
+    from vtcd_jax.data.query import with_query
     from vtcd_jax.data.read import read_clips
     from vtcd_jax.data.sampling import Sampling
 
 _HOMES = {
     "Clips": "clips",
     "Sampling": "sampling",
+    "clip_inputs": "inputs",
     "find_clips": "layout",
     "read_clips": "read",
+    "with_query": "query",
     "write_video": "encode",
 }
-_MODULES = ("clips", "encode", "layout", "read", "sampling", "video", "world")
+_MODULES = (
+    "clips", "encode", "inputs", "layout", "query", "read", "sampling", "tracking", "video", "world", "world_sentences",
+)  # fmt: skip
 
 __all__ = [
-    "Clips", "Sampling", "clips", "encode", "find_clips", "layout", "read", "read_clips", "sampling", "video",
-    "world", "write_video",
+    "Clips", "Sampling", "clip_inputs", "clips", "encode", "find_clips", "inputs", "layout", "query", "read",
+    "read_clips", "sampling", "tracking", "video", "with_query", "world", "world_sentences", "write_video",
 ]  # fmt: skip
 
 

@@ -51,8 +51,10 @@ def frame_indices(frames: tuple[Path, ...], sampling: Sampling, *, num_frames: i
     if sampling.short == "refuse" and count < needed(sampling, num_frames, stride):
         raise too_short(str(frames[0].parent), count, sampling, num_frames, stride)
     first = sampling.kind == "first"
-    wanted = first_indices(num_frames, stride) if first else uniform_indices(count, num_frames)
+    wanted = first_indices(num_frames, stride, sampling.start) if first else uniform_indices(count, num_frames)
     kept = [i for i in wanted if i < count]
+    if not kept:
+        raise too_short(str(frames[0].parent), count, sampling, num_frames, stride)
     return kept + [count - 1] * (num_frames - len(kept))
 
 

@@ -1,7 +1,7 @@
 """Which frames of a clip are used: the first ones at a stride, or one from each of equally long segments.
 
     n  frames in the clip        T  frames the model takes        s  stride
-    first:    0, s, 2s, ..., (T-1)s
+    first:    f, f + s, f + 2s, ..., f + (T-1)s, from frame f on (0 unless told)
     uniform:  floor((i + 1/2) n / T), i = 0 .. T-1
 
 "first" is what the released code of VTCD does (Kowal et al. 2024, "Understanding Video Transformers via Universal
@@ -26,6 +26,8 @@ class Sampling:
     """"first" takes the first frames at the stride; "uniform" takes the centre of equally long segments."""
     stride: int | None = None
     """Frame stride of "first"; default: the model's own."""
+    start: int = 0
+    """First frame of "first", counted from 0."""
     short: Literal["refuse", "repeat-last"] = "refuse"
     """What happens to a clip with too few frames: "repeat-last" fills the missing places with its last frame."""
     antialias: bool = True
@@ -40,11 +42,13 @@ class Sampling:
             raise InputError(f"treatment of short clips {self.short!r} is unknown; take 'refuse' or 'repeat-last'")
         if self.stride is not None and self.stride < 1:
             raise InputError(f"sampling stride must be at least 1, got {self.stride}")
+        if self.start < 0 or (self.start and self.kind != "first"):
+            raise InputError(f"sampling start {self.start} must be at least 0, and goes with kind 'first' alone")
 
 
-def first_indices(num_frames: int, stride: int) -> list[int]:
-    """Indices of the first ``num_frames`` frames at ``stride``."""
-    return [stride * i for i in range(num_frames)]
+def first_indices(num_frames: int, stride: int, start: int = 0) -> list[int]:
+    """Indices of ``num_frames`` frames at ``stride``, from ``start`` on."""
+    return [start + stride * i for i in range(num_frames)]
 
 
 def uniform_indices(count: int, num_frames: int) -> list[int]:
@@ -56,7 +60,7 @@ def uniform_indices(count: int, num_frames: int) -> list[int]:
 
 def needed(sampling: Sampling, num_frames: int, stride: int) -> int:
     """Frames a clip must have so that none is repeated."""
-    return num_frames if sampling.kind == "uniform" else stride * (num_frames - 1) + 1
+    return num_frames if sampling.kind == "uniform" else sampling.start + stride * (num_frames - 1) + 1
 
 
 def too_short(name: str, count: int, sampling: Sampling, num_frames: int, stride: int) -> InputError:
@@ -64,7 +68,7 @@ def too_short(name: str, count: int, sampling: Sampling, num_frames: int, stride
     what = f"{num_frames} frames"
     other = ""
     if sampling.kind == "first":
-        what += f" at stride {stride}"
+        what += f" at stride {stride}" + (f" from frame {sampling.start} on" if sampling.start else "")
         other = "take a smaller stride, sample uniformly, or "
     wanted = needed(sampling, num_frames, stride)
     return InputError(

@@ -50,14 +50,15 @@ def sample_video(path: Path, sampling: Sampling, *, num_frames: int, stride: int
     progress = [0]
     try:
         if sampling.kind == "first":
-            frames, seen = _pick(_decode(path, progress), first_indices(num_frames, stride), convert)
+            frames, seen = _pick(_decode(path, progress), first_indices(num_frames, stride, sampling.start), convert)
         else:
             frames, seen = _sample_uniform(path, num_frames, convert, progress)
     except (FFmpegError, _Damaged) as error:
         raise InputError(_complaint(path, progress[0], error)) from error
     if not frames:
         raise InputError(f"{path}: not one frame could be decoded; re-encode or replace the file")
-    if seen < needed(sampling, num_frames, stride) and sampling.short == "refuse":
+    refused = sampling.short == "refuse" or seen <= sampling.start
+    if seen < needed(sampling, num_frames, stride) and refused:
         raise too_short(str(path), seen, sampling, num_frames, stride)
     return np.stack(frames + [frames[-1]] * (num_frames - len(frames)))
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vtcd_jax.data import tracking
 from vtcd_jax.data import world_textures as textures
 from vtcd_jax.data.clips import Clips
 from vtcd_jax.data.world_motion import CLASSES, Layer, Plan, draw_layout, place_second, plan
@@ -25,6 +26,8 @@ from vtcd_jax.models.errors import InputError
 
 __all__ = [
     "CLASSES",
+    "COLOURS",
+    "SHAPES",
     "SPLITS",
     "Layer",
     "WorldClip",
@@ -33,9 +36,12 @@ __all__ = [
     "iou_ceiling",
     "sample",
     "training_batch",
+    "training_clips",
 ]
 
-SPLITS = textures.SPLITS
+SPLITS, COLOURS, SHAPES = textures.SPLITS, textures.COLOURS, textures.SHAPES
+COVERING = CLASSES.index("Covering something and carrying it along")
+CONTAINED = 0.75  # share of the target that must be within a container's box, as in TCOW's containment
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,8 @@ class WorldClip:
     events:        frame numbers, -1 when absent: "onset" and "end" of the motion, "contact" (landing,
                    collision, covering), "hidden_from" and "hidden_to", the first and last frame in which no
                    pixel of the target is seen although it lies in the frame
+    contained:     bool [time], whether a container holds or covers at least three quarters of the target
+    colour, shape: words for the target's look, of ``COLOURS`` and ``SHAPES``
     label:         index into ``CLASSES``
     """
 
@@ -79,6 +87,9 @@ class WorldClip:
     container: np.ndarray
     depth: np.ndarray
     events: dict[str, int]
+    contained: np.ndarray
+    colour: str
+    shape: str
     label: int
 
 
@@ -99,6 +110,7 @@ def sample(seed: int, label: int | None = None, config: WorldConfig = DEFAULT, s
     target = depth == trajectory.layer
     prop = (depth == Layer.PROP_BACK) | (depth == Layer.PROP_FRONT)
     nothing = np.zeros_like(prop)
+    holds = layout.container and (trajectory.layer == Layer.TARGET_INSIDE or label == COVERING)
     return WorldClip(
         video=surfaces.finish(video),
         target=target,
@@ -107,6 +119,9 @@ def sample(seed: int, label: int | None = None, config: WorldConfig = DEFAULT, s
         container=prop if layout.container else nothing,
         depth=depth,
         events=_events(trajectory, target, whole),
+        contained=_share_in_box(whole, prop) >= CONTAINED if holds else np.zeros(len(prop), bool),
+        colour=surfaces.colour,
+        shape=surfaces.shapes[0],
         label=label,
     )
 
@@ -132,6 +147,14 @@ def _events(plan: Plan, target: np.ndarray, whole: np.ndarray) -> dict[str, int]
     return absent | plan.events | found
 
 
+def _share_in_box(whole: np.ndarray, prop: np.ndarray) -> np.ndarray:
+    """float [time]: share of ``whole`` within the box around what is seen of ``prop``."""
+    rows = np.logical_or.accumulate(prop.any(2), 1) & np.logical_or.accumulate(prop.any(2)[:, ::-1], 1)[:, ::-1]
+    columns = np.logical_or.accumulate(prop.any(1), 1) & np.logical_or.accumulate(prop.any(1)[:, ::-1], 1)[:, ::-1]
+    inside = whole & rows[:, :, None] & columns[:, None, :]
+    return inside.sum((1, 2)) / np.maximum(whole.sum((1, 2)), 1)
+
+
 def _balanced(rng: np.random.Generator, count: int, labels: Sequence[int] | None) -> np.ndarray:
     """int32 [count]: the classes in turn, in random order; their counts differ by at most one."""
     choices = [_checked_label(int(label)) for label in (range(len(CLASSES)) if labels is None else labels)]
@@ -148,7 +171,7 @@ def clips(
     split: str = "train",
     labels: Sequence[int] | None = None,
 ) -> Clips:
-    """``count`` clips, balanced over ``labels`` (all classes by default), with their four masks.
+    """``count`` clips, balanced over ``labels`` (all classes by default), with their four masks and a query mask.
 
     A clip's name holds the split, label and seed with which ``sample`` gives it again.
     """
@@ -166,7 +189,7 @@ def clips(
         for name, mask in masks.items():
             mask[i] = getattr(clip, name)
     names = [f"world_{split}_{label:02d}_{clip_seed}" for clip_seed, label in zip(seeds, chosen, strict=True)]
-    return Clips.make(video, names, labels=chosen, masks=masks)
+    return Clips.make(video, names, labels=chosen, masks=masks, query=tracking.query_mask(masks["target_whole"]))
 
 
 def training_batch(
@@ -177,15 +200,17 @@ def training_batch(
     Returns (video uint8 [batch, time, height, width, 3], label int32 [batch],
     masks uint8 [batch, time, height, width, 3], 0 or 1, last axis: target, occluder, container).
     """
+    drawn = training_clips(rng_seed, batch, config)
+    masks = np.stack([np.stack([c.target, c.occluder, c.container], axis=-1) for c in drawn]).astype(np.uint8)
+    return np.stack([c.video for c in drawn]), np.array([c.label for c in drawn], np.int32), masks
+
+
+def training_clips(rng_seed: int, count: int, config: WorldConfig = DEFAULT) -> list[WorldClip]:
+    """Balanced clips of the "train" split with all their truth; another ``rng_seed``, other clips."""
     rng = _stream(rng_seed, "train", purpose=2)
-    labels = _balanced(rng, batch, None)
-    shape = (batch, config.frames, config.size, config.size, 3)
-    video, masks = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
-    for i, seed in enumerate(rng.integers(1 << 53, size=batch).tolist()):
-        clip = sample(seed, int(labels[i]), config)
-        video[i] = clip.video
-        masks[i, ..., 0], masks[i, ..., 1], masks[i, ..., 2] = clip.target, clip.occluder, clip.container
-    return video, labels, masks
+    labels = _balanced(rng, count, None)
+    seeds = rng.integers(1 << 53, size=count).tolist()
+    return [sample(seed, int(label), config) for seed, label in zip(seeds, labels, strict=True)]
 
 
 def iou_ceiling(clips: Clips, grid: tuple[int, int, int] = (8, 6, 6)) -> np.ndarray:

@@ -24,6 +24,7 @@ class Surfaces:
     target: np.ndarray  # tile
     second: np.ndarray
     shapes: tuple[str, ...]
+    colour: str  # the word for the target's
     turn: tuple[int, ...]
     back: np.ndarray | None  # uint8 [row, column, 3], a container's full outline with its dark opening
     front: np.ndarray  # an occluder, or the container's front wall (its lower rows)
@@ -57,6 +58,7 @@ def draw_surfaces(rng: np.random.Generator, layout: Layout, size: int, split: st
         target=textures.paint(textures.crop(rng, objects, side, side), target),
         second=textures.paint(textures.crop(rng, objects, side, side), second),
         shapes=tuple(textures.SHAPES[i] for i in rng.integers(len(textures.SHAPES), size=2)),
+        colour=textures.colour_name(target),
         turn=tuple(int(i) for i in rng.integers(textures.ANGLES, size=2)),
         back=back,
         front=front,

@@ -30,6 +30,7 @@ PHOTOGRAPHS = (
 )
 SPLITS = ("train", "held-out")
 SHAPES = ("disc", "rounded square", "hexagon")
+COLOURS = ("red", "yellow", "green", "cyan", "blue", "purple")  # sixths of the colour circle, red about 0
 ANGLES = 24
 NOISE_LEVELS = 4
 NOISE_LIMIT = 12  # grey levels; colours stay this far from 0 and 255, so noise can be added without clipping
@@ -94,6 +95,12 @@ def colour(rng: np.random.Generator, saturation: tuple, value: tuple, avoid: lis
     low, high = np.array([0.0, saturation[0], value[0]]), np.array([1.0, saturation[1], value[1]])
     choices = [255 * np.array(colorsys.hsv_to_rgb(*(low + (high - low) * draw))) for draw in draws]
     return max(choices, key=lambda c: min((float(np.abs(c - other).sum()) for other in avoid), default=0.0))
+
+
+def colour_name(colour: np.ndarray) -> str:
+    """The word of ``COLOURS`` for a colour (float [3], 0 to 255), by its hue."""
+    hue = colorsys.rgb_to_hsv(*(colour / 255))[0]
+    return COLOURS[round(hue * len(COLOURS)) % len(COLOURS)]
 
 
 @lru_cache(maxsize=8192)

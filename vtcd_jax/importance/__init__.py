@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from .designs import Explicit, Random, leave_one_out
     from .engine import scores
     from .ranking import Importance, cris, importance_from_scores
-    from .score import SCORES, Context, score_functions, targets
+    from .score import SCORES, Context, score_functions
     from .support import Support
+    from .targets import Targets, find_targets
 
 _HOMES = {
     "Context": "score",
@@ -25,20 +26,21 @@ _HOMES = {
     "Random": "designs",
     "SCORES": "score",
     "Support": "support",
+    "Targets": "targets",
     "attribution_curve": "curves",
     "cris": "ranking",
+    "find_targets": "targets",
     "importance_from_scores": "ranking",
     "layer_importance": "curves",
     "leave_one_out": "designs",
     "released_area": "curves",
     "score_functions": "score",
     "scores": "engine",
-    "targets": "score",
 }
 __all__ = [
-    "SCORES", "Context", "Curves", "Explicit", "Importance", "Random", "Support", "attribution_curve", "cris",
-    "importance_from_scores", "layer_importance", "leave_one_out", "released_area", "score_functions", "scores",
-    "targets",
+    "SCORES", "Context", "Curves", "Explicit", "Importance", "Random", "Support", "Targets", "attribution_curve",
+    "cris", "find_targets", "importance_from_scores", "layer_importance", "leave_one_out", "released_area",
+    "score_functions", "scores",
 ]  # fmt: skip
 
 

@@ -18,8 +18,9 @@ from vtcd_jax.models import InputError, Model
 
 from .designs import removal_order
 from .engine import scores as run_scores
-from .score import Score, default_scores, score_functions, targets
+from .score import Score, default_scores, score_functions
 from .support import Support
+from .targets import Targets, find_targets
 
 ORDERS = ("most-first", "least-first", "random")
 
@@ -61,22 +62,22 @@ def attribution_curve(
     repeats: int = 5,
     key: jax.Array,
     target: str | int | None = None,
-    labels: np.ndarray | None = None,
+    targets: Targets | None = None,
     chunk: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Curves:
     """Curves on ``clips`` for concepts ranked by ``order`` (most important first), all layers and heads together.
 
-    steps: removals between nothing and everything.  repeats: random orders.  labels: target class per clip, else
-    ``target`` for all, else each clip's own predicted class.
+    steps: removals between nothing and everything.  repeats: random orders.  targets: what each clip's score is
+    about, else the class ``target`` for all, else what ``find_targets`` finds.
     """
     score = default_scores(model)[0] if score is None else score
     name = next(iter(score_functions(score)))
-    labels = targets(model, clips, target) if labels is None else labels
+    targets = find_targets(model, clips, target=target) if targets is None else targets
     counts = removal_counts(len(order), steps)
     design = curve_gates(order, counts, repeats, key)
     support = Support(concepts.ids, len(concepts))
-    found = run_scores(model, clips, support, design, score=score, labels=labels, chunk=chunk, progress=progress)
+    found = run_scores(model, clips, support, design, score=score, targets=targets, chunk=chunk, progress=progress)
     return curves_from_scores(name, counts, len(order), found[name], repeats)
 
 

@@ -18,8 +18,9 @@ from vtcd_jax.models import Model
 from .designs import Design, Random
 from .engine import scores as run_scores
 from .estimators import per_clip
-from .score import Score, default_scores, score_functions, targets
+from .score import Score, default_scores, score_functions
 from .support import Support
+from .targets import Reference, Targets, find_targets
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ def cris(
     estimator: str = "contrast",
     key: jax.Array,
     target: str | int | None = None,
+    reference: Reference = "true",
     chunk: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Importance:
@@ -76,14 +78,15 @@ def cris(
     concepts: found on, or assigned to, the same clips.  score: the name to rank by, or one own function by name.
     masks:    passes per clip.  ratio: share of concepts removed in each.
     estimator: "contrast", "paper" or "released" (see ``estimators``).  target: class for all clips, default each
-    clip's own predicted class.  key: seed.  Raises InputError for unknown names and bad numbers.
+    clip's own predicted class.  reference: which mask a tracker is scored by (see ``find_targets``).  key: seed.
+    Raises InputError for unknown names and bad numbers.
     """
     score = default_scores(model)[0] if score is None else score
-    labels = targets(model, clips, target)
+    targets = find_targets(model, clips, target=target, reference=reference)
     support = Support(concepts.ids, len(concepts))
     design = Random(key, masks, ratio, players_of(estimator))
-    found = run_scores(model, clips, support, design, score=score, labels=labels, chunk=chunk, progress=progress)
-    baseline = baselines(model, clips, support, score, labels)
+    found = run_scores(model, clips, support, design, score=score, targets=targets, chunk=chunk, progress=progress)
+    baseline = baselines(model, clips, support, score, targets)
     name = next(iter(score_functions(score)))
     return importance_from_scores(name, estimator, design, ratio, found[name], baseline[name], clips, support.present())
 
@@ -98,11 +101,11 @@ def baselines(
     clips: Clips,
     support: Support,
     score: str | Sequence[str] | Mapping[str, Score],
-    labels: np.ndarray,
+    targets: Targets,
 ) -> dict[str, np.ndarray]:
     """name -> float64 [video]: scores with nothing removed."""
     nothing = np.ones((1, support.concepts), np.float32)
-    found = run_scores(model, clips, support, nothing, score=score, labels=labels, chunk=1)
+    found = run_scores(model, clips, support, nothing, score=score, targets=targets, chunk=1)
     return {name: values[:, 0].astype(np.float64) for name, values in found.items()}
 
 

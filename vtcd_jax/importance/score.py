@@ -6,21 +6,23 @@
     margin               target logit minus the highest other logit
     logit                target logit
     reconstruction       minus the mean squared error of the reconstructed, per-patch normalised pixels (autoencoders)
+    iou                  overlap of the target's predicted mask (logit > 0) with the mask asked for, intersection over
+                         union by frame, mean over the frames that have one (trackers)
+    soft_iou             the same with probabilities in place of 0 and 1: smooth
 
 A score is a function (output, context) -> [batch]; users pass their own by name -> function.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import struct
 
-from vtcd_jax.data import Clips
-from vtcd_jax.models import InputError, Inputs, Model, Output, forward, nearest
+from vtcd_jax.models import InputError, Model, Output, example_inputs, forward, nearest
 from vtcd_jax.models.videomae import reconstruction_target
 
 
@@ -30,10 +32,12 @@ class Context:
 
     video: float [batch, time, height, width, 3] in [0, 1], before normalisation.
     label: int [batch], the target class (-1: none).  config: the network's sizes.
+    mask:  bool [batch, time, height, width], the mask that a tracker should give; None for other networks.
     """
 
     video: jax.Array
     label: jax.Array
+    mask: jax.Array | None = None
     config: object = struct.field(pytree_node=False, default=None)
 
 
@@ -71,6 +75,16 @@ def reconstruction(output: Output, context: Context) -> jax.Array:
     return -jnp.square(output.patches.astype(jnp.float32) - target).mean((1, 2, 3, 4))
 
 
+def iou(output: Output, context: Context) -> jax.Array:
+    logits, mask = _masks(output, context)
+    return _overlap((logits > 0).astype(jnp.float32), mask)
+
+
+def soft_iou(output: Output, context: Context) -> jax.Array:
+    logits, mask = _masks(output, context)
+    return _overlap(jax.nn.sigmoid(logits.astype(jnp.float32)), mask)
+
+
 SCORES: dict[str, Score] = {
     "accuracy": accuracy,
     "probability": probability,
@@ -78,6 +92,8 @@ SCORES: dict[str, Score] = {
     "margin": margin,
     "logit": logit,
     "reconstruction": reconstruction,
+    "iou": iou,
+    "soft_iou": soft_iou,
 }
 CLASSIFIER_SCORES = ("log_probability", "accuracy", "probability", "margin", "logit")
 
@@ -94,48 +110,44 @@ def score_functions(score: str | Sequence[str] | Mapping[str, Score]) -> dict[st
 
 
 def default_scores(model: Model) -> tuple[str, ...]:
-    """The scores that fit a network, the one to rank by first."""
-    return ("reconstruction",) if model.config.family == "videomae-pretrain" else CLASSIFIER_SCORES
+    """The scores that fit what a network predicts, the one to rank by first. Costs no arithmetic.
 
-
-def targets(model: Model, clips: Clips, target: str | int | None = None) -> np.ndarray:
-    """int32 [video]: the target class of each clip.
-
-    target: a class name or index for all clips; None takes each clip's own predicted class (-1 without classes).
-    Raises InputError for an unknown class, with the nearest names.
+    Raises InputError for a video-text network that has no sentences to compare clips with.
     """
-    if target is not None:
-        return np.full(len(clips), class_index(model, target), np.int32)
-    if not model.labels:
-        return np.full(len(clips), -1, np.int32)
-    return predict(model, clips).argmax(-1).astype(np.int32)
-
-
-def class_index(model: Model, target: str | int) -> int:
-    if not model.labels:
-        raise InputError(f"model {model.name!r} has no classes, so --target {target!r} has no meaning; leave it out")
-    if isinstance(target, int) or target.isdecimal():
-        if int(target) < len(model.labels):
-            return int(target)
-        raise InputError(f"target class {target} is out of range; the model has {len(model.labels)} classes")
-    lowered = [label.lower() for label in model.labels]
-    if target.lower() not in lowered:
-        raise InputError(f"unknown target class {target!r}; nearest: {nearest(target, model.labels)}")
-    return lowered.index(target.lower())
-
-
-def predict(model: Model, clips: Clips) -> np.ndarray:
-    """float32 [video, class]: logits of whole clips, one at a time."""
-    run = jax.jit(lambda m, video: forward(m, Inputs(video))[0].logits)
-    normalise = model.preprocessing.normalise
-    rows = [np.asarray(run(model, normalise(clips.video[i : i + 1])))[0] for i in range(len(clips))]
-    return np.stack(rows).astype(np.float32)
+    inputs = dataclasses.replace(example_inputs(model), text=None)
+    output = jax.eval_shape(lambda m, i: forward(m, i)[0], model, inputs)
+    if output.masks is not None:
+        return ("iou", "soft_iou")
+    if output.patches is not None:
+        return ("reconstruction",)
+    if output.logits is None:
+        raise InputError(
+            f"model {model.name!r} compares clips with sentences and has none; convert it with --labels and "
+            "--vocabulary"
+        )
+    return CLASSIFIER_SCORES if model.prompts is None else ("logit", *(s for s in CLASSIFIER_SCORES if s != "logit"))
 
 
 def _logits(output: Output) -> jax.Array:
     if output.logits is None:
-        raise InputError("this score needs logits; for an autoencoder take 'reconstruction'")
+        raise InputError("this score needs logits; an autoencoder has 'reconstruction', a tracker 'iou'")
     return output.logits
+
+
+def _masks(output: Output, context: Context) -> tuple[jax.Array, jax.Array]:
+    """(logits of the target's mask, the mask asked for), both [batch, time, height, width]."""
+    if output.masks is None or context.mask is None:
+        raise InputError("this score needs a network that gives masks; for a classifier take 'log_probability'")
+    return output.masks[..., 0], context.mask.astype(jnp.float32)
+
+
+def _overlap(found: jax.Array, mask: jax.Array) -> jax.Array:
+    """[batch]: intersection over union by frame, mean over frames with a mask; 0 where no frame has one."""
+    both = (found * mask).sum((2, 3))
+    either = (found + mask - found * mask).sum((2, 3))
+    has_any = mask.any((2, 3))
+    by_frame = jnp.where(has_any, both / jnp.maximum(either, 1e-7), 0.0)
+    return by_frame.sum(1) / jnp.maximum(has_any.sum(1), 1)
 
 
 def _at(values: jax.Array, context: Context) -> jax.Array:

@@ -84,7 +84,7 @@ def plan(settings: RunSettings, prepared: Prepared) -> Plan:
     support = Support(stand_in(shapes, settings.nmf.elbow.largest), concepts)
     functions = score_functions(prepared.scores)
     size = block_size(settings.masks)
-    chunk = settings.chunk or pick_chunk(model, clips[[0]], support, functions, size)
+    chunk = settings.chunk or pick_chunk(model, clips[[0]], support, prepared.targets[[0]], functions, size)
     compiling, pass_seconds, memory = _time_block(prepared, support, functions, chunk, size)
     segment_seconds = _time_segment(settings, prepared, names[0])
     held_out = 0 if prepared.held_out is None else len(prepared.held_out)
@@ -129,14 +129,14 @@ def _time_block(
     """(seconds to compile, seconds per masked pass, bytes) of the compiled block, measured on a few passes."""
     rows = min(size, max(2, chunk))
     run = compiled_block(tuple(functions.items()), chunk)
-    arguments = clip_arguments(prepared.clips, support, prepared.labels, 0)
+    clip = clip_arguments(prepared.clips, support, prepared.targets, 0)
     gates = jnp.asarray(np.random.default_rng(0).integers(0, 2, (rows, support.concepts)), jnp.float32)
 
     def block() -> Any:
-        return run(prepared.model, *arguments, gates)
+        return run(prepared.model, clip, gates)
 
     first, again = _seconds(block), [_seconds(block) for _ in range(3)]
-    analysis = run.func.lower(*run.args, prepared.model, *arguments, gates).compile().memory_analysis()
+    analysis = run.func.lower(*run.args, prepared.model, clip, gates).compile().memory_analysis()
     memory = analysis.temp_size_in_bytes + analysis.argument_size_in_bytes + analysis.output_size_in_bytes
     return max(first - min(again), 0.0), sorted(again)[1] / rows, int(memory)
 

@@ -9,6 +9,7 @@ import numpy as np
 from vtcd_jax.concepts import Concepts
 from vtcd_jax.importance import Curves, Importance
 from vtcd_jax.report import OverlapRow, ReportData, describe, write
+from vtcd_jax.report.citations import network_key
 from vtcd_jax.runs import Run
 
 from .settings import RunSettings, config_of
@@ -34,6 +35,8 @@ def report_stage(
     target = settings.target
     if target is not None and target.isdecimal():
         target = model.labels[int(target)]
+    if prepared.targets.origin:
+        target = prepared.targets.origin
     data = ReportData(
         title=f"Concepts of {model.name}",
         model=model.name,
@@ -54,7 +57,7 @@ def report_stage(
         notes=_notes(settings, prepared, importance),
         settings=config_of(settings),
         versions=_versions(),
-        methods=("vtcd", "convex-nmf", "slic", "videomae"),
+        methods=("vtcd", "convex-nmf", "slic", *network_key(model.config.family)),
     )
     path = write(run.path("report/index.html").parent, data, top=settings.top)
     run.event("reported", {"path": "report/index.html"})
@@ -72,8 +75,8 @@ def _row(overlap: Overlap) -> OverlapRow:
 def _baselines(prepared: Prepared, importance: tuple[Importance, ...]) -> tuple[str, ...]:
     lines = [f"{i.score.replace('_', ' ')} with nothing removed: {i.baseline.mean():.4g}" for i in importance]
     known = prepared.clips.labels >= 0
-    if known.any() and (prepared.labels >= 0).any():
-        right = (prepared.clips.labels == prepared.labels)[known].mean()
+    if known.any() and (prepared.targets.label >= 0).any():
+        right = (prepared.clips.labels == prepared.targets.label)[known].mean()
         lines.insert(0, f"share of labelled clips whose class is the explained one: {right:.1%} of {known.sum()}")
     return tuple(lines)
 

@@ -29,6 +29,10 @@ class RunSettings:
     hold_out: float = 0.25
     """Share of the clips used neither for discovery nor for ranking, on which the curves are drawn. With fewer than
     four clips held out, the curves are drawn on the ranked clips and the report says so."""
+    query: str | None = None
+    """Query mask for a tracker (an image, or a folder with an image per clip); default: the clips' own."""
+    reference: Literal["true", "own"] = "true"
+    """Mask that a tracker is scored by: the true one where it is known, or the network's own."""
     labels: str | None = None
     """JSON file {clip name: class name}; default: folders named after classes."""
     site: Literal["key", "query", "value"] = "key"

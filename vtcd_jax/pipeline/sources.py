@@ -13,7 +13,10 @@ import numpy as np
 
 from vtcd_jax.concepts import concept_sites
 from vtcd_jax.data import Clips, read_clips, world
-from vtcd_jax.importance.score import Context, class_index, default_scores, score_functions, targets
+from vtcd_jax.data.inputs import check_query
+from vtcd_jax.data.query import with_query
+from vtcd_jax.importance.score import Context, default_scores, score_functions
+from vtcd_jax.importance.targets import Targets, class_index, find_targets
 from vtcd_jax.models import InputError, Model, example_inputs, forward, load
 
 from .settings import RunSettings
@@ -28,15 +31,15 @@ class Prepared:
 
     clips: for discovery and ranking.  held_out: for the curves; None where there are too few clips.
     scores: names of what is measured, the one to rank by first.
-    labels, held_out_labels: int32 [video], each clip's target class.
+    targets, held_out_targets: what each clip's score is about.
     """
 
     model: Model
     clips: Clips
     held_out: Clips | None
     scores: tuple[str, ...]
-    labels: np.ndarray
-    held_out_labels: np.ndarray | None
+    targets: Targets
+    held_out_targets: Targets | None
 
 
 def prepare(settings: RunSettings, on_clip: Callable[[int, int], None] | None = None) -> Prepared:
@@ -47,12 +50,13 @@ def prepare(settings: RunSettings, on_clip: Callable[[int, int], None] | None = 
     check_scores(model, scores)
     if settings.target is not None:
         class_index(model, settings.target)
-    clips = find_clips(settings, model, on_clip)
-    labels = dict(zip(clips.names, targets(model, clips, settings.target), strict=True))
+    clips = with_query(find_clips(settings, model, on_clip), settings.query)
+    check_query(model, clips)
+    targets = find_targets(model, clips, target=settings.target, reference=settings.reference)
     ranked, held_out = split(clips, settings)
 
-    def of(part: Clips) -> np.ndarray:
-        return np.array([labels[name] for name in part.names], np.int32)
+    def of(part: Clips) -> Targets:
+        return targets[[clips.names.index(name) for name in part.names]]
 
     return Prepared(model, ranked, held_out, scores, of(ranked), None if held_out is None else of(held_out))
 
@@ -93,7 +97,9 @@ def check_scores(model: Model, scores: Sequence[str]) -> None:
     """Raises InputError for a score that is unknown or does not fit the network. Costs no arithmetic."""
     inputs = example_inputs(model)
     output = jax.eval_shape(lambda m, i: forward(m, i)[0], model, inputs)
-    context = Context(inputs.video, jax.ShapeDtypeStruct((1,), np.int32), model.config)  # type: ignore[arg-type]
+    mask = jax.ShapeDtypeStruct(inputs.video.shape[:-1], bool)
+    label = jax.ShapeDtypeStruct((1,), np.int32)
+    context = Context(inputs.video, label, mask, model.config)  # type: ignore[arg-type]
     for name, function in score_functions(scores).items():
         try:
             jax.eval_shape(function, output, context)

@@ -34,6 +34,7 @@ from vtcd_jax.importance import (
     Curves,
     Importance,
     Support,
+    Targets,
     importance_from_scores,
     layer_importance,
     released_area,
@@ -98,8 +99,8 @@ def rank_stage(
     design = Random(stage_key(settings, "rank"), settings.masks, settings.ratio, players_of(settings.estimator))
     clips, support = prepared.clips, Support(concepts.ids, len(concepts))
     nothing = Explicit(np.ones((1, len(concepts)), np.float32))
-    untouched = _measure(run, "untouched", settings, prepared, clips, support, nothing, prepared.labels)
-    found = _measure(run, "rank", settings, prepared, clips, support, design, prepared.labels, progress)
+    untouched = _measure(run, "untouched", settings, prepared, clips, support, nothing, prepared.targets)
+    found = _measure(run, "rank", settings, prepared, clips, support, design, prepared.targets, progress)
     present = support.present()
     every = tuple(
         importance_from_scores(
@@ -128,15 +129,15 @@ def curves_stage(
     progress: Progress | None = None,
 ) -> tuple[tuple[Curves, ...], tuple[Overlap, ...]]:
     """Curves of every score on the held-out clips (else the ranked ones), and overlaps where true masks are known."""
-    clips, labels, here = prepared.clips, prepared.labels, concepts
-    if prepared.held_out is not None and prepared.held_out_labels is not None:
-        clips, labels = prepared.held_out, prepared.held_out_labels
+    clips, targets, here = prepared.clips, prepared.targets, concepts
+    if prepared.held_out is not None and prepared.held_out_targets is not None:
+        clips, targets = prepared.held_out, prepared.held_out_targets
         here = _assigned(run, prepared.model, clips, concepts, progress)
     order = ranked.order()
     counts = removal_counts(len(order), settings.steps)
     gates = Explicit(curve_gates(order, counts, settings.repeats, stage_key(settings, "curves")))
     support = Support(here.ids, len(here))
-    found = _measure(run, "curves", settings, prepared, clips, support, gates, labels, progress)
+    found = _measure(run, "curves", settings, prepared, clips, support, gates, targets, progress)
     curves = tuple(
         curves_from_scores(name, counts, len(order), found[name], settings.repeats) for name in prepared.scores
     )
@@ -161,7 +162,7 @@ def _measure(
     clips: Clips,
     support: Support,
     design: Design,
-    labels: np.ndarray,
+    targets: Targets,
     progress: Progress | None = None,
 ) -> dict[str, np.ndarray]:
     """Scores name -> float32 [video, mask]; every finished block is a file, and files that are there are not redone."""
@@ -183,8 +184,8 @@ def _measure(
         support,
         design,
         score=prepared.scores,
-        labels=labels,
-        chunk=_chunk(run, settings, prepared, clips, support),
+        targets=targets,
+        chunk=_chunk(run, settings, prepared, clips, support, targets),
         skip=lambda video, start: bool(known[video, start]),
     )
     for block in blocks:
@@ -195,14 +196,16 @@ def _measure(
     return out
 
 
-def _chunk(run: Run, settings: RunSettings, prepared: Prepared, clips: Clips, support: Support) -> int:
+def _chunk(
+    run: Run, settings: RunSettings, prepared: Prepared, clips: Clips, support: Support, targets: Targets
+) -> int:
     """Masks that run together: as told, or measured once and kept in ``config.json``, so that resuming keeps it."""
     if settings.chunk is not None:
         return settings.chunk
     config = read_config(run.folder) or {}
     if "chunk" not in config:
         size, functions = block_size(settings.masks), score_functions(prepared.scores)
-        config["chunk"] = pick_chunk(prepared.model, clips[[0]], support, functions, size)
+        config["chunk"] = pick_chunk(prepared.model, clips[[0]], support, targets[[0]], functions, size)
         write_json(run.folder / "config.json", {"format": FORMAT, **config})
     return config["chunk"]
 

@@ -14,7 +14,7 @@ from vtcd_jax.concepts.types import Concepts
 from vtcd_jax.data.clips import Clips
 from vtcd_jax.importance.curves import Curves
 from vtcd_jax.importance.ranking import Importance
-from vtcd_jax.models import InputError, Model
+from vtcd_jax.models import InputError, Model, families
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class ReportData:
     clips:       the clips that were ranked on, in the order of ``concepts.video_names``.
     concepts:    the concepts on those clips.
     importance:  one per score, on those clips; the first is the one to rank by.
-    target:      class that was explained, None where each clip's own prediction was.
+    target:      what was explained, a class or a mask; None where it was each clip's own predicted class.
     seed:        of the whole run.
     labels:      class names, for the labels of clips.
     curves:      removal curves; curves_note: on which clips they were drawn.
@@ -100,7 +100,8 @@ class ReportData:
 def describe(model: Model) -> str:
     """One line on a network: family, sizes, number of parameters."""
     config, clip = model.config, model.preprocessing
-    parts = [config.family.replace("videomae", "VideoMAE").replace("-", " ")]
+    known = families().get(config.family)
+    parts = [known.title if known and known.title else config.family]
     sizes = (("width", "width {}"), ("depth", "depth {}"), ("num_heads", "{} heads"))
     parts += [text.format(getattr(config, name)) for name, text in sizes if hasattr(config, name)]
     parts.append(f"{clip.num_frames} × {clip.height} × {clip.width} clips")

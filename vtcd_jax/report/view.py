@@ -22,6 +22,8 @@ SCORE_WORDS = {
     "log_probability": "the log-probability of the target class",
     "margin": "the margin of the target class over the best other class",
     "logit": "the logit of the target class",
+    "iou": "the overlap (IoU) of the target's predicted mask with the mask asked for",
+    "soft_iou": "the overlap (soft IoU) of the target's predicted mask with the mask asked for",
     "reconstruction": "the quality of its reconstruction (minus the mean squared error)",
 }
 LONGEST = 400  # characters of one setting, note or name that are shown

@@ -1,0 +1,107 @@
+"""Questions and answers of tracking: query masks from images, and truth through occlusion."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vtcd_jax.data import Clips, tracking, world
+from vtcd_jax.data.inputs import check_query, clip_inputs
+from vtcd_jax.data.query import with_query
+from vtcd_jax.models import InputError, build, tcow
+
+LABEL = {name: i for i, name in enumerate(world.CLASSES)}
+
+
+def truth_of(clip):
+    return tracking.tracked(clip.target, clip.target_whole, clip.occluder | clip.container, clip.contained)
+
+
+def test_the_target_counts_where_it_is_hidden_and_what_hides_it_is_named():
+    clip = world.sample(3, LABEL["Passing behind something"])
+    truth, occlusion = truth_of(clip)
+    hidden = occlusion >= 1
+    assert hidden.any() and not hidden.all()
+    np.testing.assert_array_equal(truth[..., 0], clip.target_whole)
+    assert truth[hidden][..., 1].any((1, 2)).all() and not truth[occlusion < 0.95][..., 1].any()
+    assert not truth[..., 2].any()  # nothing contains it
+
+
+def test_a_container_is_named_while_it_holds_the_target():
+    for name in ("Dropping something into something", "Covering something and carrying it along"):
+        clip = world.sample(5, LABEL[name])
+        truth, _ = truth_of(clip)
+        held = truth[..., 2].any((1, 2))
+        assert not held[0] and held[-1]
+        np.testing.assert_array_equal(truth[held][..., 2], clip.container[held])
+
+
+def test_the_query_shows_the_whole_target_in_the_first_frame_alone():
+    clips = world.clips(14, seed=2)
+    np.testing.assert_array_equal(clips.query[:, 0], clips.masks["target_whole"][:, 0])
+    assert clips.query[:, 0].any((1, 2)).all() and not clips.query[:, 1:].any()
+
+
+def test_overlap_by_frame_is_unknown_where_there_is_no_truth():
+    truth, found = np.zeros((2, 1, 3, 2, 2), bool)
+    truth[0, :2] = found[0, 0, 0] = True
+    np.testing.assert_array_equal(tracking.mask_iou(found, truth), [[0.5, 0.0, np.nan]])
+
+
+def plain(count: int = 1, **fields) -> Clips:
+    video = np.random.default_rng(0).integers(0, 256, (count, 3, 16, 16, 3), dtype=np.uint8)
+    return Clips.make(video, [f"folder/clip{i}.mp4" for i in range(count)], **fields)
+
+
+def paint(path, size=(32, 32), box=(8, 8, 16, 16)):
+    image = Image.new("RGB", size)
+    image.paste((0, 200, 0), box)
+    image.save(path)
+
+
+def test_an_image_marks_the_object_at_the_clips_size(tmp_path):
+    paint(tmp_path / "duck.png")
+    clips = with_query(plain(), tmp_path / "duck.png")
+    expected = np.zeros((16, 16), bool)
+    expected[4:8, 4:8] = True
+    np.testing.assert_array_equal(clips.query[0, 0], expected)
+    assert not clips.query[0, 1:].any()
+
+
+def test_a_folder_holds_an_image_for_every_clip(tmp_path):
+    paint(tmp_path / "clip0.png")
+    with pytest.raises(InputError, match=r"clip1\.png: is missing"):
+        with_query(plain(2), tmp_path)
+    paint(tmp_path / "clip1.png", box=(0, 0, 4, 4))
+    assert with_query(plain(2), tmp_path).query[:, 0].sum((1, 2)).tolist() == [16, 4]
+
+
+def test_without_an_image_the_first_true_mask_is_the_query():
+    mask = np.zeros((1, 3, 16, 16), bool)
+    mask[0, :, 2:5, 2:5] = True
+    assert with_query(plain(masks={"target": mask}), None).query.sum() == 9
+    assert with_query(plain(), None).query is None
+
+
+@pytest.mark.parametrize("fault", ["missing", "empty", "two clips"])
+def test_useless_queries_are_refused_by_name(tmp_path, fault):
+    path = tmp_path / "query.png"
+    if fault != "missing":
+        paint(path, box=(0, 0, 0, 0) if fault == "empty" else (0, 0, 8, 8))
+    with pytest.raises(InputError, match=r"query\.png: "):
+        with_query(plain(2 if fault == "two clips" else 1), path)
+
+
+def test_a_tracker_without_a_query_is_refused_and_with_one_gets_it():
+    model = build(
+        tcow.TCOWConfig(image_height=16, image_width=16, patch_size=8, num_frames=3, width=8, depth=1, num_heads=1)
+    )
+    with pytest.raises(InputError, match="--query"):
+        check_query(model, plain())
+    query = np.zeros((1, 3, 16, 16), bool)
+    with pytest.raises(InputError, match="clip0.mp4: its query mask is empty"):
+        check_query(model, plain(query=query))
+    query[0, 0, 3] = True
+    check_query(model, plain(query=query))
+    np.testing.assert_array_equal(clip_inputs(model, plain(query=query), 0).query, query.astype(np.float32))

@@ -1,0 +1,47 @@
+"""Query masks: images that mark the object to follow in the first frame of a clip."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from vtcd_jax.data.clips import Clips
+from vtcd_jax.data.frames import read_mask
+from vtcd_jax.data.resize import resize_mask
+from vtcd_jax.models.errors import InputError
+
+
+def with_query(clips: Clips, path: str | Path | None) -> Clips:
+    """The clips with query masks: bool [video, time, height, width], empty after frame 0.
+
+    path: an image whose non-zero pixels mark the object (for a single clip), or a folder with an image per clip, called
+          like the clip; None takes the clips' own, or else frame 0 of their "target" masks.
+    Raises InputError for images that are missing, damaged or empty.
+    """
+    if path is None:
+        if clips.query is not None or "target" not in clips.masks:
+            return clips
+        first = clips.masks["target"][:, 0]
+    else:
+        files = _files(clips, Path(path))
+        first = np.stack([resize_mask(read_mask(file), *clips.video.shape[2:4]) for file in files])
+        if empty := [str(file) for file, mask in zip(files, first, strict=True) if not mask.any()]:
+            raise InputError(f"{empty[0]}: marks nothing; paint the object in any colour but black")
+    query = np.zeros(clips.video.shape[:4], bool)
+    query[:, 0] = first
+    return dataclasses.replace(clips, query=query)
+
+
+def _files(clips: Clips, path: Path) -> list[Path]:
+    if path.is_file():
+        if len(clips) > 1:
+            raise InputError(f"{path}: one query mask for {len(clips)} clips; give a folder with one per clip")
+        return [path]
+    if not path.is_dir():
+        raise InputError(f"{path}: no such file or folder of query masks")
+    files = [path / f"{Path(name).with_suffix('').name}.png" for name in clips.names]
+    if missing := [file for file in files if not file.is_file()]:
+        raise InputError(f"{missing[0]}: is missing ({len(missing)} of {len(files)} are); every clip needs one")
+    return files
