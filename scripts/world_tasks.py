@@ -1,0 +1,201 @@
+"""What each small model learns from the synthetic world: its network, its batches, its loss and its figures.
+
+A task is a set of functions; ``train_world.py`` holds the loop that all share. Beside its own loss a task may train
+linear read-outs of the tokens for the true masks of target, occluder and container. They speed the start up several
+times and are dropped at the end.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from vtcd_jax import models
+from vtcd_jax.data import Clips, world
+from vtcd_jax.models import Inputs, Model, videomae
+from vtcd_jax.models.tokenizer import Tokenizer
+
+Batch = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Task:
+    """model:    key -> the untrained network.
+    readouts: model -> what is trained beside it and dropped (a pytree, may be empty).
+    batch:    (seed, size) -> host arrays of one step.
+    loss:     (model, readouts, batch, key) -> (loss, {name: figure of this batch}); jitted.
+    evaluate: (model, clips, seed) -> figures on as many held-out clips.
+    finish:   trained model -> what is shipped, with its tokenizer where it has one.
+    """
+
+    model: Callable[[jax.Array], Model]
+    readouts: Callable[[Model], Any]
+    batch: Callable[[int, int], Batch]
+    loss: Callable[[Model, Any, Batch, jax.Array], tuple[jax.Array, dict[str, jax.Array]]]
+    evaluate: Callable[[Model, int, int], dict[str, Any]]
+    finish: Callable[[Model], tuple[Model, Tokenizer | None]] = lambda model: (model, None)
+
+
+SIZES: dict[str, int] = {"image_size": 48, "patch_size": 8, "num_frames": 16}
+MASK_KINDS = 3  # target, occluder, container
+
+
+def world_preprocessing() -> models.Preprocessing:
+    """ImageNet colours, every frame."""
+    return models.Preprocessing(SIZES["num_frames"], SIZES["image_size"], SIZES["image_size"], stride=1)
+
+
+def normalise(model: Model, video: jax.Array) -> jax.Array:
+    """uint8 -> the network's input."""
+    mean, std = (jnp.asarray(v) for v in (model.preprocessing.mean, model.preprocessing.std))
+    return (video.astype(jnp.float32) / 255 - mean) / std
+
+
+def token_shares(masks: np.ndarray, grid: tuple[int, int, int]) -> np.ndarray:
+    """Masks [batch, time, height, width, kind] -> share of each token that they cover, [batch, t, h, w, kind]."""
+    b, frames, height, width, kinds = masks.shape
+    t, h, w = grid
+    return masks.reshape(b, t, frames // t, h, height // h, w, width // w, kinds).mean((2, 4, 6), dtype=np.float32)
+
+
+def mask_readouts(sites: Sequence[str], width: int) -> dict[str, jax.Array]:
+    return {site: jnp.zeros((width, MASK_KINDS)) for site in sites}
+
+
+def mask_loss(readouts: dict[str, jax.Array], seen: dict[str, jax.Array], shares: jax.Array) -> jax.Array:
+    """Binary cross-entropy of the read-outs with the tokens' shares, summed over sites."""
+    losses = [optax.sigmoid_binary_cross_entropy(seen[site] @ read, shares).mean() for site, read in readouts.items()]
+    return sum(losses, jnp.zeros(()))
+
+
+def held_out(count: int, seed: int) -> Clips:
+    return world.clips(count, seed=seed + 1_000_003, split="held-out")
+
+
+# -- classification ------------------------------------------------------------------------------------------------
+def classifier(key: jax.Array) -> Model:
+    config = videomae.VideoMAEConfig(width=96, depth=4, num_heads=4, num_classes=len(world.CLASSES), **SIZES)
+    return models.build(
+        config, key=key, labels=world.CLASSES, preprocessing=world_preprocessing(), name="world-videomae"
+    )
+
+
+def classifier_readouts(model: Model) -> dict[str, jax.Array]:
+    """After the middle and after the last block."""
+    depth = model.config.depth
+    return mask_readouts([f"block_{i}/resid_post" for i in (depth // 2 - 1, depth - 1)], model.config.width)
+
+
+def classifier_batch(seed: int, size: int) -> Batch:
+    video, label, masks = world.training_batch(seed, size)
+    return {"video": video, "label": label, "shares": token_shares(masks, (8, 6, 6))}
+
+
+def classifier_loss(
+    model: Model, readouts: Any, batch: Batch, key: jax.Array
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    output, seen = models.forward(model, Inputs(normalise(model, batch["video"])), capture=tuple(readouts))
+    assert output.logits is not None
+    loss = optax.softmax_cross_entropy_with_integer_labels(output.logits, batch["label"]).mean()
+    right = (output.logits.argmax(-1) == batch["label"]).mean()
+    return loss + mask_loss(readouts, seen, batch["shares"]), {"train_accuracy": right}
+
+
+def classifier_figures(model: Model, count: int, seed: int) -> dict[str, Any]:
+    clips = held_out(count, seed)
+    return {
+        "held_out_clips": len(clips),
+        "held_out_accuracy": accuracy(model, clips.video, clips.labels),
+        "shuffled_frames_accuracy": accuracy(model, shuffled(clips.video, seed), clips.labels),
+    }
+
+
+def accuracy(model: Model, video: np.ndarray, label: np.ndarray, batch: int = 50) -> float:
+    """Share of clips whose highest logit is their class. video uint8 [clip, time, height, width, 3]."""
+
+    @jax.jit
+    def logits(model: Model, video: jax.Array) -> jax.Array | None:
+        return models.forward(model, Inputs(normalise(model, video)))[0].logits
+
+    found = [np.asarray(logits(model, video[i : i + batch])) for i in range(0, len(video), batch)]
+    return float((np.concatenate(found).argmax(-1) == label).mean())
+
+
+def shuffled(video: np.ndarray, seed: int) -> np.ndarray:
+    """The same clips with the frames of each in random order."""
+    rng = np.random.default_rng(seed)
+    return np.stack([clip[rng.permutation(len(clip))] for clip in video])
+
+
+CLASSIFY = Task(classifier, classifier_readouts, classifier_batch, classifier_loss, classifier_figures)
+
+
+# -- reconstruction (self-supervised) ------------------------------------------------------------------------------
+def autoencoder(key: jax.Array) -> Model:
+    config = videomae.VideoMAEPretrainConfig(
+        width=96, depth=4, num_heads=4, decoder_width=64, decoder_depth=2, decoder_num_heads=4, mask_ratio=0.75, **SIZES
+    )
+    return models.build(config, key=key, preprocessing=world_preprocessing(), name="world-videomae-ssl")
+
+
+def autoencoder_batch(seed: int, size: int) -> Batch:
+    """Video and tube masks: the same three quarters of the places hidden at every time step."""
+    places = np.random.default_rng((seed, 5)).random((size, 36)).argsort(-1) < 27
+    mask = np.broadcast_to(places.reshape(size, 1, 6, 6), (size, 8, 6, 6))
+    return {"video": world.training_batch(seed, size)[0], "token_mask": mask}
+
+
+def autoencoder_loss(
+    model: Model, readouts: Any, batch: Batch, key: jax.Array
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Mean squared error of the hidden patches' normalised pixels."""
+    error, hidden = reconstruction_error(model, batch["video"], batch["token_mask"])
+    loss = (error * hidden).sum() / hidden.sum()
+    return loss, {"hidden_error": loss}
+
+
+def reconstruction_error(model: Model, video: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """(squared error per token, the mask) [batch, t, h, w]."""
+    output, _ = models.forward(model, Inputs(normalise(model, video), token_mask=mask))
+    assert output.patches is not None
+    target = videomae.reconstruction_target(video.astype(jnp.float32) / 255, model.config)
+    return jnp.square(output.patches - target).mean(-1), mask
+
+
+def autoencoder_figures(model: Model, count: int, seed: int) -> dict[str, Any]:
+    """Error on hidden patches beside that of predicting their mean colour; error with nothing hidden."""
+    clips = held_out(count, seed)
+    run = jax.jit(reconstruction_error)
+
+    @jax.jit
+    def nothing_hidden(model: Model, video: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """(mean error, squared target per token)."""
+        patches = models.forward(model, Inputs(normalise(model, video)))[0].patches
+        target = videomae.reconstruction_target(video.astype(jnp.float32) / 255, model.config)
+        return jnp.square(patches - target).mean(), jnp.square(target).mean(-1)
+
+    hidden, whole, plain = [], [], []
+    for i in range(0, count, 50):
+        video = jnp.asarray(clips.video[i : i + 50])
+        mask = jnp.asarray(autoencoder_batch(i, len(video))["token_mask"])
+        error, _ = run(model, video, mask)
+        hidden.append(float((error * mask).sum() / mask.sum()))
+        mean_error, spread = nothing_hidden(model, video)
+        whole.append(float(mean_error))
+        plain.append(float((spread * mask).sum() / mask.sum()))
+    figures = {"hidden_error": hidden, "hidden_error_of_mean_colour": plain, "error_with_nothing_hidden": whole}
+    return {"held_out_clips": count} | {name: float(np.mean(values)) for name, values in figures.items()}
+
+
+RECONSTRUCT = Task(autoencoder, lambda model: {}, autoencoder_batch, autoencoder_loss, autoencoder_figures)
+
+
+def with_params(model: Model, params: Any) -> Model:
+    return dataclasses.replace(model, params=params)
