@@ -37,7 +37,7 @@ def test_the_classes_are_known_by_motion(name, least):
     assert accuracy(model, clips.video, clips.labels) >= least
     rng = np.random.default_rng(0)
     shuffled = np.stack([clip[rng.permutation(len(clip))] for clip in clips.video])
-    assert accuracy(model, shuffled, clips.labels) <= 0.5 * least
+    assert accuracy(model, shuffled, clips.labels) <= least - 0.25
 
 
 def test_sentences_are_compared_with_clips():
