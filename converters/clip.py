@@ -20,10 +20,10 @@ from vtcd_jax.models.text import VideoTextConfig
 
 from .layouts import Layout
 from .resizing import bicubic_2d, keep_class
-from .rules import Rule, identity, ignore, split_qkv, transpose
+from .rules import Rule, ignore, linear, norm
 from .settings import HUB_IGNORED, Vocabulary, tell
 from .sizes import Shapes, check_sizes, count_blocks, heads_of, mlp_ratio, shape_of
-from .timesformer import frame_kernel, linear, norm, split_bias
+from .transforms import frame_kernel, identity, split_bias, split_qkv, transpose
 
 PARTS = ("query", "key", "value")
 

@@ -18,6 +18,8 @@ from .tensors import LazyTensor, file_size
 from .torch_file import read_torch
 
 MAX_JSON = 32 * 2**20
+MAX_SHARDS = 1000
+MAX_NAME = 255
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _INDEXES = tuple(f"{name}.index.json" for name in WEIGHTS)
 
@@ -82,12 +84,17 @@ def _shards(index: Path) -> tuple[Path, ...]:
     weight_map = (_object(index) or {}).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise InputError(f"{index} has no weight_map; download it again")
-    names = list(dict.fromkeys(weight_map.values()))
-    if len(names) > 1000 or any(
-        not isinstance(n, str) or not n or n in (".", "..") or Path(n).name != n for n in names
-    ):
+    names = {name if _is_file_name(name) else "" for name in weight_map.values()}
+    if "" in names or len(names) > MAX_SHARDS:
         raise InputError(f"{index} names files that do not lie beside it; download it again")
     return tuple(index.parent / name for name in sorted(names))
+
+
+def _is_file_name(name: Any) -> bool:
+    """Whether it leads nowhere but to a file in the same folder."""
+    if not isinstance(name, str) or name in ("", ".", "..") or not name.isprintable():
+        return False
+    return Path(name).name == name and len(name.encode()) <= MAX_NAME
 
 
 def _merged(opened: list[tuple[str, Path]]) -> dict[str, LazyTensor]:

@@ -1,31 +1,36 @@
 """From a published checkpoint to a model folder, or to one error that lists everything that is wrong.
 
 Recognise the layout, put the config together, match every tensor to a rule, look at every value, and only then write:
-tensor by tensor, under a temporary name, renamed at the end.
+tensor by tensor, under a temporary name, renamed when the finished network has been run.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from vtcd_jax.models import files, registry, store
+from vtcd_jax.models import files, registry
 from vtcd_jax.models.errors import InputError
-from vtcd_jax.models.types import Model, Preprocessing
+from vtcd_jax.models.types import Model
 
-from .containers import Container, open_checkpoint, read_json
-from .labels import read_labels
-from .layouts import State, recognise
+from .containers import Container, open_checkpoint
+from .layouts import State, ignoring, recognise
+from .network import Config, Labels, describe
 from .report import ConversionReport
-from .rules import Plan, make, plan, value_problems
-from .settings import Told, combine, translate
+from .rules import plan, value_problems
+from .sanity import sanity as run_sanity
+from .verifying import Compared, Recording
+from .verifying import verify as run_verify
+from .vocabulary import NO_VOCABULARY, find_tokenizer, takes_text, with_sentences
+from .writing import check_out, make_params, write
 
 FORMATS = ("safetensors", "orbax")
 MAX_PROBLEMS = 200
+Check = Callable[[Model], "tuple[str, tuple[Compared, ...]]"]
 
 
 def convert(
@@ -33,8 +38,13 @@ def convert(
     out: str | Path,
     *,
     family: str | None = None,
-    config: str | Path | Mapping[str, Any] | None = None,
-    labels: str | Path | Sequence[str] | Mapping[Any, Any] | None = None,
+    config: Config = None,
+    labels: Labels = None,
+    vocabulary: str | Path | None = None,
+    ignore: Sequence[str] = (),
+    verify: Recording | None = None,
+    tolerance: float = 1e-4,
+    sanity: bool = True,
     format: str = "safetensors",
     overwrite: bool = False,
     dry_run: bool = False,
@@ -45,37 +55,38 @@ def convert(
     out:        the folder to make.
     family:     convert only as this family; by default it is recognised.
     config:     settings (a JSON file or a dict, in our names or the source's) that tensors cannot tell.
-    labels:     class names (see ``read_labels``); by default those of a ``config.json``, else "class_0", ….
+    labels:     class names (see ``read_labels``); by default those of a ``config.json``, else "class_0", …. For a
+                video-text network: the sentences that clips are compared with; they need its vocabulary.
+    vocabulary: of a video-text network: a folder with ``vocab.json`` and ``merges.txt``, a ``tokenizer.json``, or
+                OpenAI's ``bpe_simple_vocab_16e6.txt.gz``; by default what lies in a Hugging Face folder.
+    ignore:     regular expressions for whole names of tensors to leave out.
+    verify:     recorded values of the original network (see ``verifying``) that the converted one must give.
+    tolerance:  largest error of a recorded array, relative to its largest magnitude.
+    sanity:     without ``verify``, run the network on two clips and refuse outputs that make no sense.
     format:     "safetensors", or "orbax" for a sharded checkpoint.
     overwrite:  replace ``out`` if it is a model folder.
-    dry_run:    check everything, write nothing.
+    dry_run:    check everything, write nothing; the parameters are made in memory.
     Raises InputError with all problems at once; then nothing is written. Raises OSError when writing fails.
     """
     if format not in FORMATS:
         raise InputError(f"unknown format {format!r}; choose one of {', '.join(FORMATS)}")
+    if not 0 < tolerance < math.inf:
+        raise InputError(f"tolerance {tolerance:g}: give a number above 0, such as 1e-4")
     if not dry_run:
-        _check_out(Path(out), Path(checkpoint), overwrite)
+        check_out(Path(out), Path(checkpoint), overwrite)
     container = open_checkpoint(checkpoint)
-    state = recognise(container.content, str(container.path), family)
-    settings, kind = _told(container, state, config), registry.family(state.layout.family)
-    fields, assumed, problems = _fields(state, settings)
-    network, preprocessing = None, None
-    if not problems:
-        network = kind.config(**fields)
-        problems = state.layout.check(network)
-    if network is not None and not problems:
-        preprocessing, problems = _preprocessing(kind.preprocessing(network), settings)
-        if not any("stride" in told.preprocessing for _, told in settings):
-            assumed.append(f"stride = {preprocessing.stride} (frames between samples: the family's default)")
+    state, problems = ignoring(recognise(container.content, str(container.path), family), ignore)
+    network = describe(container, state, config, labels)
+    tokenizer = find_tokenizer(container, network.config, vocabulary)
+    if network.labels and tokenizer is None and takes_text(network.config):
+        problems.append(f"{NO_VOCABULARY}; give it with --vocabulary, or leave the labels out")
     shapes = None
-    if network is not None and not problems:
-        shapes = {name: tuple(s.shape) for name, s in files.flatten(registry.param_shapes(network)).items()}
+    if network.preprocessing is not None:
+        shapes = {name: tuple(s.shape) for name, s in files.flatten(registry.param_shapes(network.config)).items()}
     planned = plan(state.tensors, state.names, state.layout.rules, shapes)
-    problems += planned.problems
+    problems += [*network.problems, *planned.problems]
     problems += value_problems(state.tensors, state.names, state.layout.rules)
-    names, label_problems = _labels(labels, container, state, network)
-    problems += label_problems
-    if problems or network is None or preprocessing is None or shapes is None:
+    if problems or network.preprocessing is None or shapes is None:
         raise InputError(_message(container, state, problems))
     report = ConversionReport(
         family=state.layout.family,
@@ -83,108 +94,43 @@ def convert(
         why=f"{container.kind}, {state.where}",
         rows=planned.rows,
         ignored=state.ignored | planned.ignored,
-        assumed=tuple(assumed),
-        config=network,
+        assumed=network.assumed,
+        changed=network.changed,
+        config=network.config,
         parameters=sum(math.prod(shape) for shape in shapes.values()),
-        labels=names,
+        labels=network.labels,
         out=None if dry_run else Path(out),
     )
+    module = registry.family(state.layout.family).module(network.config)
+    model = Model({}, module, network.config, network.preprocessing, network.labels, Path(out).name)
+    check = _check(container, state, verify, tolerance, sanity)
     if not dry_run:
-        model = Model({}, kind.module(network), network, preprocessing, names, Path(out).name)
-        _write(model, planned, shapes, Path(out), _manifest(container, report), format, overwrite)
-    return report
+        manifest = _manifest(container, report)
+        found = write(model, planned.fills, shapes, Path(out), manifest, format, tokenizer, check)
+    else:
+        full = dataclasses.replace(model, params=make_params(planned.fills))
+        found = check and check(with_sentences(full, tokenizer))
+    return report if found is None else dataclasses.replace(report, sanity=found[0], verified=found[1])
 
 
-# -- settings ------------------------------------------------------------------------------------------------------
-def _told(container: Container, state: State, config: str | Path | Mapping[str, Any] | None) -> list[tuple[str, Told]]:
-    """(who says it, what), from the least to the most trusted."""
-    layout = state.layout
-    config_class = registry.family(layout.family).config
-    told: list[tuple[str, Told]] = []
-    if state.arguments:
-        said = translate(state.arguments, layout.vocabulary, config_class, "the checkpoint", strict=False)
-        told.append(("the checkpoint's arguments", dataclasses.replace(said, preprocessing={})))
-    beside = container.beside("config.json") if layout.model_type is not None else None
-    if beside is not None and beside.get("model_type", layout.model_type) == layout.model_type:
-        told.append(("config.json", translate(beside, layout.vocabulary, config_class, "config.json")))
-        told.append(("preprocessor_config.json", _hub_preprocessing(container)))
-    elif beside is not None:
-        problem = f"config.json beside it is for {beside['model_type']!r}, not for {layout.model_type!r}"
-        told.append(("config.json", Told({}, {}, (problem,))))
-    if config is not None:
-        name = str(config) if isinstance(config, (str, Path)) else "config"
-        value = read_json(config) if isinstance(config, (str, Path)) else config
-        if not isinstance(value, Mapping):
-            raise InputError(f"{name} holds no JSON object; give settings by name")
-        told.append((name, translate(value, layout.vocabulary, config_class, name)))
-    return told
-
-
-def _hub_preprocessing(container: Container) -> Told:
-    found = container.beside("preprocessor_config.json") or {}
-    return Told(
-        {},
-        {ours: found[name] for name, ours in (("image_mean", "mean"), ("image_std", "std")) if name in found},
-    )
-
-
-def _fields(state: State, settings: list[tuple[str, Told]]) -> tuple[dict[str, Any], list[str], list[str]]:
-    """Config fields, assumptions and problems from the tensors and all that was told."""
-    problems = [problem for _, told in settings for problem in told.problems]
-    config_class = registry.family(state.layout.family).config
-    try:
-        by_tensors = state.layout.sizes({name: tensor.shape for name, tensor in state.tensors.items()})
-    except InputError as error:
-        return {}, [], [*problems, str(error)]
-    told: dict[str, tuple[Any, str]] = {}
-    for source, said in settings:
-        # A program's arguments may describe another stage of the training; the tensors know better.
-        lenient = source == "the checkpoint's arguments"
-        told |= {n: (v, source) for n, v in said.fields.items() if not (lenient and n in by_tensors)}
-    known = {n: v for n, (v, _) in told.items()} | by_tensors
-    fields, assumed, more = combine(state.layout.family, config_class, by_tensors, told, state.layout.assume(known))
-    return fields, assumed, problems + more
-
-
-def _preprocessing(default: Preprocessing, settings: list[tuple[str, Told]]) -> tuple[Preprocessing, list[str]]:
-    fields: dict[str, Any] = {}
-    problems: list[str] = []
-    for source, told in settings:
-        for name, value in told.preprocessing.items():
-            fitted = value if name == "stride" and type(value) is int and value > 0 else _colours(name, value)
-            if fitted is None:
-                problems.append(f"{source} says {name} = {value!r}, which is no valid preprocessing")
-            else:
-                fields[name] = fitted
-    return dataclasses.replace(default, **fields), problems
-
-
-def _colours(name: str, value: Any) -> tuple[float, ...] | None:
-    """Three finite numbers, above zero for ``std``; else None."""
-    if name == "stride" or not isinstance(value, (list, tuple)) or len(value) != 3:
+def _check(
+    container: Container, state: State, recording: Recording | None, tolerance: float, sane: bool
+) -> Check | None:
+    """What is done with the finished network before its folder appears; None when nothing is."""
+    if recording is None and not sane:
         return None
-    lowest = 0.0 if name == "std" else -1e6
-    return tuple(map(float, value)) if all(type(v) in (int, float) and lowest < v < 1e6 for v in value) else None
+
+    def check(model: Model) -> tuple[str, tuple[Compared, ...]]:
+        try:
+            if recording is None:
+                return run_sanity(model), ()
+            return "", run_verify(model, recording, tolerance)
+        except InputError as error:
+            raise InputError(_message(container, state, [str(error)])) from None
+
+    return check
 
 
-def _labels(
-    labels: str | Path | Sequence[str] | Mapping[Any, Any] | None,
-    container: Container,
-    state: State,
-    config: Any,
-) -> tuple[tuple[str, ...], list[str]]:
-    count = getattr(config, "num_classes", None)
-    if count is None:
-        return (), [] if labels is None or config is None else [f"{config.family} has no classes; leave the labels out"]
-    if labels is None and state.layout.model_type is not None:
-        labels = (container.beside("config.json") or {}).get("id2label")
-    try:
-        return (tuple(f"class_{i}" for i in range(count)) if labels is None else read_labels(labels, count)), []
-    except InputError as error:
-        return (), [str(error)]
-
-
-# -- messages and files --------------------------------------------------------------------------------------------
 def _message(container: Container, state: State, problems: Sequence[str]) -> str:
     problems = list(dict.fromkeys(problems))
     shown = problems[:MAX_PROBLEMS]
@@ -194,18 +140,7 @@ def _message(container: Container, state: State, problems: Sequence[str]) -> str
     return f"cannot convert {container.path} (recognised as {recognised}):\n  " + "\n  ".join(shown)
 
 
-def _check_out(out: Path, checkpoint: Path, overwrite: bool) -> None:
-    if not out.exists() and not out.is_symlink():
-        return
-    if not overwrite:
-        raise InputError(f"{out} exists; choose another folder or pass --overwrite")
-    if not out.is_dir() or (any(out.iterdir()) and not (out / "manifest.json").exists()):
-        raise InputError(f"{out} is no model folder, so it is not overwritten; choose another folder")
-    if out.resolve() in (checkpoint.resolve(), *checkpoint.resolve().parents):
-        raise InputError(f"{out} holds the checkpoint itself; choose another folder")
-
-
-def _manifest(container: Container, report: ConversionReport) -> dict[str, Any]:
+def _manifest(container: Container, report: ConversionReport) -> Mapping[str, Any]:
     """Where the parameters come from. No dates and no paths: the same checkpoint gives the same bytes."""
     versions = {}
     for package in ("vtcd-jax", "jax", "flax", "numpy"):
@@ -220,33 +155,8 @@ def _manifest(container: Container, report: ConversionReport) -> dict[str, Any]:
         "layout": report.layout,
         "why": report.why,
         "assumed": list(report.assumed),
+        "changed": list(report.changed),
         "parameters": report.parameters,
         "licence": "that of the source checkpoint",
         "versions": versions,
     }
-
-
-def _write(
-    model: Model,
-    planned: Plan,
-    shapes: Mapping[str, tuple[int, ...]],
-    out: Path,
-    manifest: dict[str, Any],
-    format: str,
-    overwrite: bool,
-) -> None:
-    """Safetensors are made and written one by one; Orbax takes the whole tree."""
-    if format == "safetensors":
-        lazy = {name: (shapes[name], "float32", lambda f=fill: make(f)) for name, fill in planned.fills.items()}
-        store.save(
-            dataclasses.replace(model, params=files.unflatten(lazy)), out, manifest=manifest, overwrite=overwrite
-        )
-        return
-    import orbax.checkpoint as ocp
-
-    params = files.unflatten({name: make(fill) for name, fill in planned.fills.items()})
-    with files.replacing_folder(out) as new:
-        with ocp.StandardCheckpointer() as checkpointer:
-            checkpointer.save((new / "params").resolve(), params)
-            checkpointer.wait_until_finished()
-        store.write_description(new, model, manifest)

@@ -29,10 +29,10 @@ from .clip import (
 )
 from .clip import check as check_clip
 from .layouts import Layout
-from .rules import Rule, identity, ignore, patch_kernel, squeeze
+from .rules import Rule, ignore, norm
 from .settings import Vocabulary, tell
 from .sizes import Shapes, count_blocks
-from .timesformer import norm
+from .transforms import identity, patch_kernel, squeeze
 
 MAX_EXTRACTORS = 8
 # Where a name must begin to belong to the network's forward pass.

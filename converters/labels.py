@@ -14,11 +14,12 @@ from .tensors import file_size
 MAX_BYTES = 32 * 2**20
 
 
-def read_labels(source: str | Path | Sequence[str] | Mapping[Any, Any], count: int) -> tuple[str, ...]:
+def read_labels(source: str | Path | Sequence[str] | Mapping[Any, Any], count: int | None = None) -> tuple[str, ...]:
     """Names in logit order.
 
     source: a ``.json`` file (list, {name: index} or {index: name}), a text file (a name per line), or the same as data.
-    count:  classes of the network. Raises InputError when the names are not as many, or an index is wrong.
+    count:  classes of the network; None: any number, at least one. Raises InputError when the names are not as many,
+    or an index is wrong.
     """
     where = str(source) if isinstance(source, (str, Path)) else "labels"
     if isinstance(source, (str, Path)):
@@ -29,7 +30,9 @@ def read_labels(source: str | Path | Sequence[str] | Mapping[Any, Any], count: i
         names = list(source)
     else:
         raise InputError(f"{where}: expected a list of names, or names with their indices")
-    if len(names) != count:
+    if count is None and not names:
+        raise InputError(f"{where} has no names; give at least one")
+    if count is not None and len(names) != count:
         raise InputError(f"{where} has {len(names)} names, the checkpoint has {count} classes")
     return tuple(names)
 

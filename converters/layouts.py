@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import pkgutil
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
 
-from vtcd_jax.models.errors import InputError
+from vtcd_jax.models.errors import InputError, nearest
 
 from .pickles import Record
 from .rules import Rule
@@ -21,8 +21,11 @@ from .settings import Vocabulary
 from .tensors import LazyTensor
 
 # In this order: the published files' keys first, averaged weights only when there is nothing else.
-CONTAINERS = ("model", "module", "state_dict", "model_state", "model_state_dict", "model_ema", "ema")
-WRAPPERS = ("module.", "_orig_mod.", "model.", "backbone.")
+CONTAINERS = (
+    "model", "module", "state_dict", "model_state", "model_state_dict", "model_ema", "ema", "state_dict_ema",
+    "ema_state_dict",
+)  # fmt: skip
+WRAPPERS = ("module.", "_orig_mod.", "_forward_module.", "model.", "backbone.", "net.", "network.")
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,9 @@ class Layout:
     vocabulary: foreign names of settings.
     containers: further keys of the file that hold the state dict, tried first.
     prefixes: stripped from names, repeatedly.
-    arguments: keys of the file with the training program's arguments (a Namespace or a dict).
+    arguments: keys of the file with the training program's arguments (a Namespace or a dict); the tensors know better.
+    settings: keys of the file with this very network's settings, read as strictly as a ``config.json``.
+    resizable: config fields that the user may set otherwise than the tensors tell; rules with ``resize`` follow.
     model_type: what a ``config.json`` beside the weights must say to belong to them; None: there is never one.
     """
 
@@ -53,6 +58,8 @@ class Layout:
     containers: tuple[str, ...] = ()
     prefixes: tuple[str, ...] = WRAPPERS
     arguments: tuple[str, ...] = ("args",)
+    settings: tuple[str, ...] = ()
+    resizable: tuple[str, ...] = ()
     model_type: str | None = None
 
 
@@ -61,7 +68,8 @@ class State:
     """A state dict found in a file, its names stripped.
 
     tensors: name -> tensor.  names: that name -> the name in the file.  where: the container, for messages.
-    ignored: what else lies in the file -> why it is left.  arguments: the training program's arguments.
+    ignored: what else lies in the file -> why it is left.
+    arguments: the training program's arguments.  settings: the network's own settings.
     """
 
     layout: Layout
@@ -70,6 +78,7 @@ class State:
     where: str
     ignored: dict[str, str]
     arguments: dict[str, Any]
+    settings: dict[str, Any]
 
 
 def layouts() -> list[Layout]:
@@ -89,19 +98,49 @@ def recognise(content: Any, source: str, family: str | None = None) -> State:
     families = sorted({layout.family for layout in known})
     if family is not None and family not in families:
         raise InputError(f"unknown model family {family!r}; known: {', '.join(families)}")
-    best: tuple[float, State] | None = None
-    for layout in known:
-        state = find_state(content, layout)
-        if state is None or (family is not None and layout.family != family):
-            continue
-        marked = all(any(re.fullmatch(mark, name) for name in state.tensors) for mark in layout.marks)
-        patterns = [re.compile(rule.pattern) for rule in layout.rules]
-        explained = sum(any(p.fullmatch(name) for p in patterns) for name in state.tensors) / len(state.tensors)
-        if marked and (best is None or explained > best[0]):
-            best = explained, state
-    if best is None:
+    states = [find_state(content, layout) for layout in known if family in (None, layout.family)]
+    found = [(explained(state), state) for state in states if state is not None and _marked(state)]
+    if not found:
         raise InputError(_unrecognised(content, source, family, families))
-    return best[1]
+    most = max(share for share, _ in found)
+    best = [state for share, state in found if share == most]
+    if len({state.layout.family for state in best}) > 1:
+        named = " and ".join(sorted({state.layout.family for state in best}))
+        raise InputError(f"{source} could be {named}; choose with --family NAME")
+    return best[0]
+
+
+def explained(state: State) -> float:
+    """Share of the names that a rule of the layout matches."""
+    patterns = [re.compile(rule.pattern) for rule in state.layout.rules]
+    return sum(any(p.fullmatch(name) for p in patterns) for name in state.tensors) / len(state.tensors)
+
+
+def _marked(state: State) -> bool:
+    """Whether every mark of the layout is there."""
+    return all(any(re.fullmatch(mark, name) for name in state.tensors) for mark in state.layout.marks)
+
+
+def ignoring(state: State, patterns: Sequence[str]) -> tuple[State, list[str]]:
+    """``state`` without the tensors whose whole name (in the file or stripped) a pattern matches, and what is wrong.
+
+    Raises InputError for a pattern that is no regular expression.
+    """
+    ignored, problems = dict(state.ignored), []
+    left = dict(state.tensors)
+    for pattern in patterns:
+        try:
+            compiled = re.compile(pattern)
+        except re.error as error:
+            raise InputError(f"--ignore {pattern!r} is no regular expression ({error})") from None
+        hit = [n for n, full in state.names.items() if compiled.fullmatch(n) or compiled.fullmatch(full)]
+        if not hit:
+            near = nearest(pattern, state.names.values())
+            problems.append(f"--ignore {pattern!r} matches the whole name of no tensor; nearest: {near}")
+        for name in hit:
+            left.pop(name, None)
+            ignored[state.names[name]] = "ignored on request"
+    return replace(state, tensors=left, ignored=ignored), problems
 
 
 def _unrecognised(content: Any, source: str, family: str | None, families: list[str]) -> str:
@@ -126,14 +165,20 @@ def find_state(content: Any, layout: Layout) -> State | None:
     ignored: dict[str, str] = {}
     if path:
         ignored |= {key: "not the weights" for key in content if isinstance(key, str) and key != path[0]}
-    arguments: dict[str, Any] = {}
-    for key in layout.arguments:
+    arguments, settings = (_read_settings(content, keys, ignored) for keys in (layout.arguments, layout.settings))
+    return State(layout, stripped, names, where, ignored, arguments, settings)
+
+
+def _read_settings(content: dict[str, Any], keys: tuple[str, ...], ignored: dict[str, str]) -> dict[str, Any]:
+    """The dicts and Namespaces under ``keys`` as one, noted in ``ignored``."""
+    found: dict[str, Any] = {}
+    for key in keys:
         value = content.get(key)
         value = value.fields if isinstance(value, Record) else value
         if isinstance(value, dict):
-            arguments |= value
+            found |= value
             ignored[key] = "read for settings"
-    return State(layout, stripped, names, where, ignored, arguments)
+    return found
 
 
 def _descend(

@@ -13,44 +13,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .resizing import Resize
 from .tensors import FLOATING, LazyTensor
+from .transforms import identity, split_bias, split_qkv, transpose
 
 Transform = Callable[[np.ndarray], "np.ndarray | tuple[np.ndarray, ...]"]
 Read = Callable[[str], "np.ndarray | None"]
-
-
-# -- transforms: source array -> our array, or one array per target ------------------------------------------------
-def identity(x: np.ndarray) -> np.ndarray:
-    """As it is: biases, scales, tables, bare projections that are already [in, out]."""
-    return x
-
-
-def transpose(x: np.ndarray) -> np.ndarray:
-    """Linear weight [out, in] -> kernel [in, out]."""
-    _expect_axes(x, 2)
-    return x.T
-
-
-def split_qkv(x: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Fused weight [3 out, in], rows [query; key; value] -> three kernels [in, out]."""
-    _expect_axes(x, 2)
-    return tuple(part.T for part in np.split(x, 3))
-
-
-def patch_kernel(x: np.ndarray) -> np.ndarray:
-    """Conv3d weight [out, in, time, height, width] -> [time, height, width, in, out]."""
-    _expect_axes(x, 5)
-    return x.transpose(2, 3, 4, 1, 0)
-
-
-def squeeze(x: np.ndarray) -> np.ndarray:
-    """[1, …, 1, channel] -> [channel]."""
-    return x.reshape(x.shape[-1:])
-
-
-def _expect_axes(x: np.ndarray, axes: int) -> None:
-    if x.ndim != axes:
-        raise ValueError(f"expected {axes} axes")
 
 
 # -- rules ---------------------------------------------------------------------------------------------------------
@@ -66,6 +34,9 @@ class Rule:
              another source tensor or None.
     reason:  why the tensor fills nothing.
     refused: the tensor changes the maths in a way our network has no variant for.
+    spare:   why the tensor fills nothing in networks that lack its target; "": they must have it.
+    resize:  (transformed array, our shape) -> array of our shape, where the two differ (``resizing``); ValueError
+             where the original cannot resize either. None: another shape is an error.
     """
 
     pattern: str
@@ -74,6 +45,8 @@ class Rule:
     verify: Callable[[np.ndarray, re.Match[str], Read], str | None] | None = None
     reason: str = ""
     refused: bool = False
+    resize: Resize | None = None
+    spare: str = ""
 
     def targets(self, match: re.Match[str]) -> tuple[str, ...]:
         templates = (self.target,) if isinstance(self.target, str) else self.target or ()
@@ -100,6 +73,32 @@ def all_zero(values: np.ndarray, match: re.Match[str], read: Read) -> str | None
     return None if not np.any(values) else "is not zero, and our network has no such term"
 
 
+# -- the usual parts of a network ----------------------------------------------------------------------------------
+def attention(source: str, projection: str, target: str) -> tuple[Rule, ...]:
+    """Rules of one attention. source: pattern of what comes before ``qkv``.  projection: the same of the last layer."""
+    parts = ("query", "key", "value")
+    return (
+        Rule(source + r"qkv\.weight", tuple(f"{target}/{part}/kernel" for part in parts), split_qkv),
+        Rule(source + r"qkv\.bias", tuple(f"{target}/{part}/bias" for part in parts), split_bias),
+        *linear(projection, f"{target}/out"),
+    )
+
+
+def linear(source: str, target: str) -> tuple[Rule, ...]:
+    return (
+        Rule(source + r"\.weight", f"{target}/kernel", transpose),
+        Rule(source + r"\.bias", f"{target}/bias", identity),
+    )
+
+
+def norm(source: str, target: str) -> tuple[Rule, ...]:
+    return (
+        Rule(source + r"\.weight", f"{target}/scale", identity),
+        Rule(source + r"\.bias", f"{target}/bias", identity),
+    )
+
+
+# -- what fills what -----------------------------------------------------------------------------------------------
 class Row(NamedTuple):
     """A line of the report. target: our names, or "" for tensors that fill nothing."""
 
@@ -111,17 +110,31 @@ class Row(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Fill:
+    """How a parameter is made.
+
+    source, tensor: what it is made of.  rule: how.  index: of the array among the transform's results.
+    shape:  of the parameter; None when the sizes could not be told.
+    """
+
+    source: str
+    tensor: LazyTensor
+    rule: Rule
+    index: int
+    shape: tuple[int, ...] | None
+
+
+@dataclass(frozen=True)
 class Plan:
     """What fills what.
 
     rows: per used source tensor, in order.  ignored: source name -> reason.
-    fills: our name -> (source tensor, transform, index of the array among the transform's results).
-    problems: all that is wrong, in words.
+    fills: our name -> how it is made.  problems: all that is wrong, in words.
     """
 
     rows: tuple[Row, ...]
     ignored: dict[str, str]
-    fills: dict[str, tuple[LazyTensor, Transform, int]]
+    fills: dict[str, Fill]
     problems: tuple[str, ...]
 
 
@@ -138,8 +151,7 @@ def plan(
     """
     rows: list[Row] = []
     ignored: dict[str, str] = {}
-    fills: dict[str, tuple[LazyTensor, Transform, int]] = {}
-    filled_by: dict[str, str] = {}
+    fills: dict[str, Fill] = {}
     problems: list[str] = []
     compiled = [(re.compile(rule.pattern), rule) for rule in rules]
     for name, tensor in tensors.items():
@@ -149,14 +161,17 @@ def plan(
             problems.append(f"{fault} tensor {names[name]} {list(tensor.shape)}")
             continue
         match, rule = matches[0]
+        targets = rule.targets(match)
         if rule.refused:
             problems.append(f"tensor {names[name]} belongs to a variant that is not supported: {rule.reason}")
         elif rule.target is None:
             ignored[names[name]] = rule.reason
+        elif rule.spare and shapes is not None and not set(targets) & set(shapes):
+            ignored[names[name]] = rule.spare
         else:
-            targets = rule.targets(match)
-            problems += _fill(names[name], tensor, rule, targets, shapes, fills, filled_by)
-            rows.append(Row(names[name], tensor.shape, tensor.dtype, ", ".join(targets), rule.transform.__name__))
+            how, faults = _fill(names[name], tensor, rule, targets, shapes, fills)
+            problems += faults
+            rows.append(Row(names[name], tensor.shape, tensor.dtype, ", ".join(targets), how))
     if shapes is not None:
         problems += _missing(rules, [target for target in shapes if target not in fills])
     return Plan(tuple(rows), ignored, fills, tuple(problems))
@@ -168,31 +183,44 @@ def _fill(
     rule: Rule,
     targets: tuple[str, ...],
     shapes: Mapping[str, tuple[int, ...]] | None,
-    fills: dict[str, tuple[LazyTensor, Transform, int]],
-    filled_by: dict[str, str],
-) -> list[str]:
-    """Enters one tensor's targets into ``fills``; returns what is wrong with them."""
-    problems = []
+    fills: dict[str, Fill],
+) -> tuple[str, list[str]]:
+    """Enters one tensor's targets into ``fills``; returns the transform in words, and what is wrong."""
+    how, problems = rule.transform.__name__, []
     for index, target in enumerate(targets):
         if target in fills:
-            problems.append(f"tensors {filled_by[target]} and {source} both fill {target}")
-        fills.setdefault(target, (tensor, rule.transform, index))
-        filled_by.setdefault(target, source)
+            problems.append(f"tensors {fills[target].source} and {source} both fill {target}")
+        shape = None if shapes is None or target not in shapes else tuple(shapes[target])
+        fills.setdefault(target, Fill(source, tensor, rule, index, shape))
     if tensor.dtype not in FLOATING:
-        return [*problems, f"tensor {source} holds {tensor.dtype}, expected floating-point weights"]
+        return how, [*problems, f"tensor {source} holds {tensor.dtype}, expected floating-point weights"]
     try:
         # A view without memory of its own shows what the transform does to the shape.
         parts = rule.transform(np.broadcast_to(np.float32(0), tensor.shape))
     except ValueError as error:
-        fault = f"does not fit {rule.transform.__name__} ({error})"
-        return [*problems, f"tensor {source} {list(tensor.shape)} {fault}"]
+        return how, [*problems, f"tensor {source} {list(tensor.shape)} does not fit {how} ({error})"]
     for target, part in zip(targets, parts if isinstance(parts, tuple) else (parts,), strict=True):
-        if shapes is not None and target not in shapes:
+        if shapes is None:
+            continue
+        if target not in shapes:
             problems.append(f"unexpected tensor {source}: a model of these settings has no parameter {target}")
-        elif shapes is not None and part.shape != tuple(shapes[target]):
-            shape, expected = list(part.shape), list(shapes[target])
-            problems.append(f"tensor {source} gives {target} the shape {shape}, expected {expected}")
-    return problems
+        elif part.shape != tuple(shapes[target]):
+            fault = _resize_problem(part, tuple(shapes[target]), rule)
+            problems += [f"tensor {source} gives {target} {fault}"] if fault else []
+            how += "" if fault else f", resized from {'x'.join(map(str, part.shape))}"
+    return how, problems
+
+
+def _resize_problem(part: np.ndarray, shape: tuple[int, ...], rule: Rule) -> str | None:
+    """Why an array cannot become a parameter of another shape; None when it can."""
+    fault = f"the shape {list(part.shape)}, expected {list(shape)}"
+    if rule.resize is None:
+        return fault
+    try:
+        resized = rule.resize(part, shape)
+    except ValueError as error:
+        return f"{fault}; it cannot be resized ({error})"
+    return None if resized.shape == shape else fault
 
 
 def _missing(rules: Sequence[Rule], targets: Sequence[str]) -> list[str]:
@@ -244,8 +272,10 @@ def as_float32(values: np.ndarray) -> np.ndarray:
         return values.astype(np.float32, copy=False)
 
 
-def make(fill: tuple[LazyTensor, Transform, int]) -> np.ndarray:
+def make(fill: Fill) -> np.ndarray:
     """The parameter, float32."""
-    tensor, transform, index = fill
-    result = transform(as_float32(tensor.read()))
-    return np.ascontiguousarray(result[index] if isinstance(result, tuple) else result)
+    result = fill.rule.transform(as_float32(fill.tensor.read()))
+    part = result[fill.index] if isinstance(result, tuple) else result
+    if fill.rule.resize is not None and fill.shape is not None and part.shape != fill.shape:
+        part = as_float32(fill.rule.resize(part, fill.shape))
+    return np.ascontiguousarray(part)

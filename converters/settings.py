@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from vtcd_jax.models.errors import nearest
@@ -20,14 +20,17 @@ from vtcd_jax.models.errors import nearest
 class Vocabulary:
     """Foreign names of settings.
 
-    aliases: their name -> our field, or several.  Our own names need no entry.
+    aliases: their name -> our field, or several.  Our own names need no entry. Settings inside another one are called
+             "vision_config.hidden_size".
     fixed:   their name -> the values with which our network is the same; others are refused.
     ignored: pattern of names without effect on the network's output, or told better by the tensors.
+    values:  their name -> their value as ours, where they differ; ValueError for one that we do not have.
     """
 
     aliases: Mapping[str, str | tuple[str, ...]]
     fixed: Mapping[str, tuple[Any, ...]]
     ignored: str
+    values: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
 
 
 # What every Hugging Face config may say without a bearing on the network.
@@ -38,7 +41,10 @@ HUB_IGNORED = (
     r"|tokenizer_class|.*_token_id|gradient_checkpointing|attn_implementation|name_or_path|auto_map|pipeline_tag"
 )
 # What the project's reference files say beside the settings.
-NOTES = r"model|hf_class|batch|seed|ablations|torch|transformers|state_dict_keys|parameters|names_only_in_.*|max_abs_.*"
+NOTES = (
+    r"model|hf_class|batch|seed|ablations|variants|torch|transformers|state_dict_keys|parameters|names_only_in_.*"
+    r"|max_abs_.*"
+)
 PREPROCESSING = ("stride", "mean", "std")
 
 
@@ -49,6 +55,16 @@ class Told:
     fields: dict[str, Any]
     preprocessing: dict[str, Any]
     problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Combined:
+    """A network's settings. fields: of its config.  assumed, changed, problems: in words."""
+
+    fields: dict[str, Any]
+    assumed: tuple[str, ...]
+    changed: tuple[str, ...]
+    problems: tuple[str, ...]
 
 
 def translate(
@@ -68,10 +84,7 @@ def translate(
     fields: dict[str, Any] = {}
     preprocessing: dict[str, Any] = {}
     problems: list[str] = []
-    nested = settings.get("config")
-    flat = {**{k: v for k, v in settings.items() if k != "config"}, **nested} if isinstance(nested, dict) else settings
-    for name, value in flat.items():
-        name = str(name)
+    for name, value in _flat(settings, vocabulary).items():
         targets = vocabulary.aliases.get(name, name)
         targets = [t for t in ((targets,) if isinstance(targets, str) else targets) if t in own]
         if name == "preprocessing" and isinstance(value, dict):
@@ -83,20 +96,41 @@ def translate(
                 good = " or ".join(map(repr, vocabulary.fixed[name]))
                 problems.append(f"{source} says {name} = {value!r}, which is not supported (only {good})")
         elif targets:
+            try:
+                ours = vocabulary.values.get(name, lambda same: same)(value)
+            except ValueError as error:
+                problems.append(f"{source} says {name} = {value!r}, which is not supported ({error})")
+                continue
             for target in targets:
-                fitted = _fit(value, own.get(target))
+                fitted = _fit(ours, own[target])
                 if fitted is None and strict:
-                    problems.append(f"{source} says {name} = {value!r}, expected {type(own.get(target)).__name__}")
+                    problems.append(f"{source} says {name} = {value!r}, expected {type(own[target]).__name__}")
                 elif fitted is not None:
                     fields[target] = fitted
-        elif strict and not re.fullmatch(f"{vocabulary.ignored}|{NOTES}", name):
+        elif strict and not re.fullmatch(f"{vocabulary.ignored}|{NOTES}", name.rpartition(".")[2]):
             near = nearest(name, [*own, *vocabulary.aliases])
             problems.append(f"{source} has the setting {name!r}, which is not known; nearest: {near}")
     return Told(fields, preprocessing, tuple(problems))
 
 
+def _flat(settings: Mapping[str, Any], vocabulary: Vocabulary) -> dict[str, Any]:
+    """``settings`` with those inside "config", and with those inside others of which the vocabulary knows some."""
+    nested = settings.get("config")
+    outer = {str(k): v for k, v in settings.items() if k != "config" or not isinstance(v, dict)}
+    outer |= nested if isinstance(nested, dict) else {}
+    groups = {name.partition(".")[0] for name in (*vocabulary.aliases, *vocabulary.fixed) if "." in name}
+    flat: dict[str, Any] = {}
+    for name, value in outer.items():
+        within = value if name in groups and isinstance(value, dict) else None
+        flat |= {name: value} if within is None else {f"{name}.{inner}": v for inner, v in within.items()}
+    return flat
+
+
 def _fit(value: Any, example: Any) -> Any:
     """``value`` as the type of ``example``, or None. Square sizes may come as [224, 224]."""
+    if isinstance(example, tuple):
+        whole = isinstance(value, (list, tuple)) and all(type(n) is int for n in value)
+        return tuple(value) if whole else None
     if isinstance(value, (list, tuple)) and len(value) == 2 and value[0] == value[1]:
         value = value[0]
     if isinstance(example, bool) or isinstance(value, bool):
@@ -116,18 +150,23 @@ def combine(
     by_tensors: Mapping[str, Any],
     told: Mapping[str, tuple[Any, str]],
     assume: Mapping[str, tuple[Any, str]],
-) -> tuple[dict[str, Any], list[str], list[str]]:
-    """Config fields from all sources -> (fields, assumptions in words, problems in words).
+    free: Collection[str] = (),
+) -> Combined:
+    """Config fields from all sources.
 
     Every number must come from somewhere: the config's own defaults are one network's and not this one's.
 
     by_tensors: fields that the tensors tell.  told: field -> (value, who said it).  assume: field -> (value, why).
+    free: fields in which ``told`` goes before the tensors.
     """
-    problems: list[str] = []
+    problems, changed = [], []
     own = {f.name for f in dataclasses.fields(config_class)}
     fields = {name: value for name, (value, _) in told.items()}
     for name, value in by_tensors.items():
         if name in told and told[name][0] != value and name != "mlp_ratio":
+            if name in free:
+                changed.append(f"{name} {value} -> {told[name][0]}")
+                continue
             problems.append(f"{told[name][1]} says {name} = {told[name][0]}, the tensors say {value}")
         fields[name] = value
     assumed: list[str] = []
@@ -137,11 +176,16 @@ def combine(
             assumed.append(f"{name} = {value} ({why})")
     untold = [f.name for f in dataclasses.fields(config_class) if type(f.default) in (int, float)]
     if untold := [name for name in untold if name not in fields]:
-        example = ", ".join(f'"{name}": …' for name in untold)
-        problems.append(f"the tensors do not tell {', '.join(untold)}; tell it with config={{{example}}}")
+        problems.append(f"the tensors do not tell {', '.join(untold)}; {tell(untold)}")
     if fields.setdefault("family", family) != family:
         problems.append(f"the settings are for {fields['family']!r}, the tensors are those of {family!r}")
         fields["family"] = family
     for name in sorted(set(fields) - own):
         problems.append(f"it needs {name} = {fields.pop(name)}, a variant that {family} does not have")
-    return fields, assumed, problems
+    return Combined(fields, tuple(assumed), tuple(changed), tuple(problems))
+
+
+def tell(names: Collection[str]) -> str:
+    """The remedy for settings that nobody told, or told wrongly."""
+    example = ", ".join(f'"{name}": …' for name in names)
+    return f"tell {'it' if len(names) == 1 else 'them'} with --config FILE, a JSON file such as {{{example}}}"

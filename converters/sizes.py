@@ -9,6 +9,8 @@ from typing import Any
 
 from vtcd_jax.models.errors import InputError
 
+from .settings import tell
+
 Shapes = Mapping[str, tuple[int, ...]]
 MAX_TOKENS = 200_000
 
@@ -62,8 +64,7 @@ def check_sizes(config: Any) -> list[str]:
     if bad := [f"{name} = {value}" for name, value in sizes.items() if value < 1]:
         return [f"sizes must be at least 1: {', '.join(bad)}"]
     problems = [
-        f"{whole} = {sizes[whole]} is no multiple of {part} = {sizes[part]}; "
-        f'tell the right one, e.g. config={{"{wrong}": …}}'
+        f"{whole} = {sizes[whole]} is no multiple of {part} = {sizes[part]}; {tell([wrong])}"
         for whole, part, wrong in _MULTIPLES
         if whole in sizes and part in sizes and sizes[whole] % sizes[part]
     ]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,10 +21,10 @@ from vtcd_jax.models.errors import InputError
 from vtcd_jax.models.tcow import FLAGS, MASKS, TCOWConfig
 
 from .layouts import WRAPPERS, Layout
-from .rules import Rule, ignore
+from .rules import Rule, linear, norm
 from .settings import Vocabulary, tell
 from .sizes import Shapes, check_sizes, heads_of, shape_of
-from .timesformer import ORIGINAL_EMBEDDING, embedding, encoder_sizes, linear, original_blocks
+from .timesformer import ORIGINAL_EMBEDDING, embedding, encoder_sizes, original_blocks
 
 
 # -- transforms ----------------------------------------------------------------------------------------------------
@@ -49,7 +50,7 @@ RULES = (
     Rule(r"tracker_post_linear\.weight", "mask_head/kernel", mask_kernel),
     Rule(r"tracker_post_linear\.bias", "mask_head/bias", mask_bias),
     *linear("flag_post_linear", "flag_head"),
-    ignore(r"norm\.(?:weight|bias)", "a norm that is not applied (norm_embeddings is false)"),
+    *(replace(rule, spare="a norm that is not applied (norm_embeddings is false)") for rule in norm("norm", "norm")),
 )
 
 

@@ -15,64 +15,17 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-
 from vtcd_jax.models.errors import InputError
 
 from .layouts import Layout
 from .resizing import Resize, keep_class, nearest_1d
-from .rules import Rule, identity, split_qkv, squeeze, transpose
+from .rules import Rule, attention, linear, norm
 from .settings import HUB_IGNORED, Vocabulary
 from .sizes import Shapes, check_sizes, count_blocks, heads_of, mlp_ratio, shape_of
-
-
-# -- transforms ----------------------------------------------------------------------------------------------------
-def frame_kernel(x: np.ndarray) -> np.ndarray:
-    """Conv2d weight [out, in, height, width] -> [time 1, height, width, in, out]."""
-    if x.ndim != 4:
-        raise ValueError("expected 4 axes")
-    return x.transpose(2, 3, 1, 0)[None]
-
-
-def split_bias(x: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Fused bias [3 out], [query; key; value] -> three."""
-    if x.ndim != 1:
-        raise ValueError("expected 1 axis")
-    return tuple(np.split(x, 3))
-
-
-def table(x: np.ndarray) -> np.ndarray:
-    """[1, position, channel] -> [position, channel]."""
-    if x.ndim != 3 or x.shape[0] != 1:
-        raise ValueError("expected [1, position, channel]")
-    return x[0]
+from .transforms import frame_kernel, identity, squeeze, table
 
 
 # -- the tables ----------------------------------------------------------------------------------------------------
-def attention(source: str, projection: str, target: str) -> tuple[Rule, ...]:
-    """Rules of one attention. source: pattern of what comes before ``qkv``.  projection: the same of the last layer."""
-    parts = ("query", "key", "value")
-    return (
-        Rule(source + r"qkv\.weight", tuple(f"{target}/{part}/kernel" for part in parts), split_qkv),
-        Rule(source + r"qkv\.bias", tuple(f"{target}/{part}/bias" for part in parts), split_bias),
-        *linear(projection, f"{target}/out"),
-    )
-
-
-def linear(source: str, target: str) -> tuple[Rule, ...]:
-    return (
-        Rule(source + r"\.weight", f"{target}/kernel", transpose),
-        Rule(source + r"\.bias", f"{target}/bias", identity),
-    )
-
-
-def norm(source: str, target: str) -> tuple[Rule, ...]:
-    return (
-        Rule(source + r"\.weight", f"{target}/scale", identity),
-        Rule(source + r"\.bias", f"{target}/bias", identity),
-    )
-
-
 def original_blocks(divided: bool) -> tuple[Rule, ...]:
     s, t = r"blocks\.(\d+)\.", r"block_\1/"
     rules = (

@@ -14,10 +14,10 @@ from typing import Any
 from .clip import ALIASES, assume_towers, block, check, frame_tokens, image_sizes, text_sizes, text_tower, tower_sizes
 from .layouts import Layout
 from .resizing import crop_or_zero_pad
-from .rules import Rule, identity, ignore, patch_kernel
+from .rules import Rule, ignore, norm
 from .settings import Vocabulary
 from .sizes import Shapes, shape_of
-from .timesformer import norm, table
+from .transforms import identity, patch_kernel, table
 
 _VISION, _TIMES = "vision_encoder.", "vision_encoder.temporal_positional_embedding"
 

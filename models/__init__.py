@@ -5,9 +5,11 @@ changed; ``load`` reads a converted or shipped model folder. Imports nothing of 
 """
 
 from .errors import InputError, nearest
+from .prompts import with_prompts
 from .registry import build, families, param_shapes
-from .store import load, names, save
+from .store import load, names, save, tokenizer_of
 from .taps import Tap, example_inputs, forward, sites
+from .tokenizer import Tokenizer, read_tokenizer
 from .types import Edit, Inputs, Model, Output, Preprocessing
 
 __all__ = [
@@ -18,6 +20,7 @@ __all__ = [
     "Output",
     "Preprocessing",
     "Tap",
+    "Tokenizer",
     "build",
     "example_inputs",
     "families",
@@ -26,6 +29,9 @@ __all__ = [
     "names",
     "nearest",
     "param_shapes",
+    "read_tokenizer",
     "save",
     "sites",
+    "tokenizer_of",
+    "with_prompts",
 ]

@@ -2,27 +2,24 @@
 
     python scripts/bench.py forward              seconds per masked clip, beside the same network in torch
     python scripts/bench.py forward --size S     another published size; --json for machines
+    python scripts/bench.py models               seconds per clip of every published network, beside torch
     python scripts/bench.py memory --masks 64    peak memory of CRIS
 
-Two things are compared by turns (A B A B …), each pair giving one ratio, so that a busy machine harms both alike. Ours
-goes through the importance engine, with concepts over the keys of all layers and random gates; the torch side
-(``bench_torch.py``) is a process of its own with the same weights, clip and masks. The floor is the counted
+Two things are compared by turns (A B A B …), each pair giving one ratio, so that a busy machine harms both alike. The
+torch side (``bench_torch.py``) is a process of its own with the same weights and clip, and it must give the same
+results. In ``forward`` ours goes through the importance engine, with concepts over the keys of all layers and random
+gates, and torch gets the same masks. The floor is the counted
 arithmetic over the rate of a plain float32 matrix product, measured between the pairs.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import json
-import os
 import resource
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -32,16 +29,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
+from bench_models import Models, measure_models
 from bench_problem import TINY, Problem, concepts_of, operations, problem
+from bench_tools import (
+    TOLERANCE,
+    Ask,
+    difference,
+    has_torch,
+    matmul_rate,
+    pin,
+    seconds,
+    torch_process,
+    without_torch,
+)
 
 from vtcd_jax.importance.designs import Explicit
 from vtcd_jax.importance.engine import score_blocks
 from vtcd_jax.importance.ranking import cris
 from vtcd_jax.models import Output, files, videomae
 from vtcd_jax.models.attention import attend
-
-TORCH = "torch is missing, so only our half is measured; get it with `python3 scripts/dev.py bench forward --torch`"
-TOLERANCE = 1e-4  # largest difference over largest magnitude between the two networks' logits
 
 
 @dataclass(frozen=True)
@@ -80,22 +86,6 @@ class Memory(Network):
     masks: int = 8
 
 
-def seconds(run: Callable[[], Any], repeats: int = 1) -> float:
-    """Mean over ``repeats`` runs, one after the other."""
-    begun = time.perf_counter()
-    for _ in range(repeats):
-        jax.block_until_ready(run())
-    return (time.perf_counter() - begun) / repeats
-
-
-def matmul_rate(size: int) -> Callable[[], float]:
-    """A function that measures the float32 operations per second of a square matrix product."""
-    square = jax.random.normal(jax.random.key(0), (size, size))
-    product = jax.jit(lambda a: a @ a)
-    jax.block_until_ready(product(square))
-    return lambda: 2 * size**3 / seconds(lambda: product(square), 8)
-
-
 def logits(output: Output, context: Any) -> jax.Array:
     """A score that is the whole row of logits: [batch, class]."""
     assert output.logits is not None
@@ -109,40 +99,17 @@ def engine_logits(task: Problem, start: int, stop: int) -> np.ndarray:
     return np.concatenate([block.scores["logits"] for block in blocks])
 
 
-@contextmanager
-def torch_network(task: Problem, threads: int) -> Iterator[Callable[[str], dict[str, Any]]]:
-    """Lines to answers, as ``bench_torch.py`` explains; a process of its own."""
-    config = json.dumps(dataclasses.asdict(task.model.config))
-    tensors = {f"params/{name}": value for name, value in files.flatten(task.model.params).items()}
+def load_masked(task: Problem, ask: Ask) -> None:
+    """Loads network, clip, concepts and gates into the torch process."""
+    model = task.model
+    tensors = {f"params/{name}": value for name, value in files.flatten(model.params).items()}
     tensors |= {f"ids/{i}": ids.reshape(-1, ids.shape[-2]) for i, ids in enumerate(task.support.ids.values())}
-    tensors |= {"gates": task.gates, "video": task.model.preprocessing.normalise(task.clips.video[0])}
+    tensors |= {"gates": task.gates, "inputs/video": model.preprocessing.normalise(task.clips.video)}
+    about = {"network": model.config.family, "config": json.dumps(dataclasses.asdict(model.config))}
     with tempfile.TemporaryDirectory() as folder:
-        files.save_safetensors(Path(folder) / "network.safetensors", tensors, {"config": config})
-        command = [sys.executable, str(Path(__file__).with_name("bench_torch.py")), folder, str(threads)]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        assert process.stdin is not None and process.stdout is not None
-
-        def line() -> str:
-            text = process.stdout.readline()  # type: ignore[union-attr]
-            if not text:
-                raise SystemExit(f"bench.py: the torch process ended early, with exit status {process.wait()}")
-            return text
-
-        def ask(question: str) -> dict[str, Any]:
-            print(question, file=process.stdin, flush=True)
-            return json.loads(line())
-
-        try:
-            line()
-            yield ask
-        finally:
-            process.stdin.close()
-            process.wait()
-
-
-def difference(got: np.ndarray, expected: np.ndarray) -> float:
-    """Largest difference over largest magnitude."""
-    return float(np.abs(got - expected).max() / np.abs(expected).max())
+        path = Path(folder) / "network.safetensors"
+        files.save_safetensors(path, tensors, about)
+        ask("load", str(path))
 
 
 def measure_forward(settings: Forward) -> dict[str, Any]:
@@ -159,16 +126,17 @@ def measure_forward(settings: Forward) -> dict[str, Any]:
         ours.append(seconds(lambda: found.append(engine_logits(task, pair * n, (pair + 1) * n))) / n)
 
     torch = torch_rate = None
-    if importlib.util.find_spec("torch") is None:
+    if not has_torch():
         for pair in range(1, settings.pairs + 1):
             turn(pair)
     else:
-        with torch_network(task, settings.threads) as ask:
-            answers = [ask(f"0 {n}")]
-            torch_rate = ask(f"rate {size}")["rate"]
+        with torch_process(settings.threads) as ask:
+            load_masked(task, ask)
+            answers = [ask("masks", 0, n)]
+            torch_rate = ask("rate", size)["rate"]
             for pair in range(1, settings.pairs + 1):
                 turn(pair)
-                answers.append(ask(f"{pair * n} {(pair + 1) * n}"))
+                answers.append(ask("masks", pair * n, (pair + 1) * n))
         torch = [answer["seconds"] / n for answer in answers[1:]]
     counted = operations(settings.config)
     result = {
@@ -225,7 +193,7 @@ def print_forward(r: dict[str, Any]) -> None:
     print(f"  matrix product         {r['matmul_rate'] / giga:8.3g} GFLOP/s, so a floor of {r['floor']:.3g} s per clip")
     print(f"  ours                   {median(r['ours']):8.3g} s per masked clip, {r['share']:.0%} of that rate")
     if r["torch"] is None:
-        print(f"  {TORCH}")
+        print(f"  {without_torch('forward')}")
     else:
         ratios = ", ".join(f"{ratio:.2f}" for ratio in r["ratios"])
         rate = f"its own matrix product: {r['torch_matmul_rate'] / giga:.3g} GFLOP/s"
@@ -267,28 +235,25 @@ def print_memory(r: dict[str, Any]) -> None:
     print(f"  peak memory {r['peak'] / 2**30:.2f} GiB (network and clip alone: {r['before'] / 2**30:.2f})")
 
 
-def pin(threads: int) -> None:
-    """Restricts this process, and those that it starts, to ``threads`` cores. Before jax makes its threads."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
-
-
-def main(settings: Forward | Memory) -> int:
-    """Measures, prints; the exit status: 1 where the two networks do not agree."""
-    result = measure_forward(settings) if isinstance(settings, Forward) else measure_memory(settings)
+def main(settings: Forward | Models | Memory) -> int:
+    """Measures, prints; the exit status: 1 where the two halves do not agree."""
+    measure = {Forward: measure_forward, Models: measure_models, Memory: measure_memory}[type(settings)]
+    result = measure(settings)
     if settings.json:
         print(json.dumps(result))
     elif isinstance(settings, Forward):
         print_forward(result)
-    else:
+    elif isinstance(settings, Memory):
         print_memory(result)
     if result.get("difference", 0.0) < TOLERANCE:
         return 0
-    print(f"bench.py: the logits differ by {result['difference']:.1e}, at most {TOLERANCE:.0e} is due", file=sys.stderr)
+    print(
+        f"bench.py: the results differ by {result['difference']:.1e}, at most {TOLERANCE:.0e} is due", file=sys.stderr
+    )
     return 1
 
 
 if __name__ == "__main__":
-    chosen = tyro.cli(Forward | Memory, description=__doc__)
+    chosen = tyro.cli(Forward | Models | Memory, description=__doc__)
     pin(chosen.threads)
     sys.exit(main(chosen))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
+import subprocess
 from pathlib import Path
 from types import ModuleType
 
@@ -23,6 +24,11 @@ HAS_TORCH = importlib.util.find_spec("torch") is not None
 def bench(root: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(root / "scripts"))
     return importlib.import_module("bench")
+
+
+@pytest.fixture
+def bench_models(bench) -> ModuleType:
+    return importlib.import_module("bench_models")
 
 
 @pytest.mark.parametrize(("size", "published"), [("S", 57), ("B", 180), ("L", 597), ("H", 1192)])
@@ -53,11 +59,63 @@ def test_a_torch_process_that_dies_is_reported(bench, monkeypatch):
 
 
 def test_without_torch_our_half_is_measured_and_the_remedy_named(bench, capsys, monkeypatch):
-    monkeypatch.setattr(bench.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert bench.main(bench.Forward(tiny=True, pairs=1, masks=2)) == 0
     printed = capsys.readouterr().out
     assert "python3 scripts/dev.py bench forward --torch" in printed
     assert "s per masked clip" in printed and "ratio pair" not in printed
+
+
+def test_every_family_is_the_same_network_on_both_sides(bench, bench_models, capsys):
+    assert bench.main(bench.Models(tiny=True, pairs=1, threads=1, json=True)) == 0
+    result = json.loads(capsys.readouterr().out)
+    rows = {row["network"]: row for row in result["networks"]}
+    assert list(rows) == list(bench_models.TOYS)
+    if HAS_TORCH:
+        compared = {name: set(row["differences"]) for name, row in rows.items()}
+        assert compared["TCOW"] == {"masks", "flags"} and compared["VideoMAE autoencoder"] == {"patches"}
+        assert compared["CLIP text"] == {"text_features"} and compared["VideoMAE"] == {"logits"}
+        assert compared["InternVideo-MM"] == compared["CLIP"] == {"logits", "video_features"}
+        assert all(0 < value < 1e-5 for row in rows.values() for value in row["differences"].values())
+    for row in rows.values():
+        assert row["operations"] > 0 and row["matmul_rate"] > 0 and row["share"] > 0
+        assert len(row["ours"]) == 1
+        assert [len(row[field]) for field in ("torch", "ratios")] == [1, 1] if HAS_TORCH else row["torch"] is None
+
+
+def test_several_published_networks_have_a_process_each(bench_models, capsys, monkeypatch):
+    row = {
+        "operations": 1,
+        "ours": [1.0],
+        "torch": [3.0],
+        "ratios": [3.0],
+        "share": 0.5,
+        "differences": {"logits": 1e-6},
+    }
+    commands = []
+
+    def measured(command, **settings):
+        commands.append(command)
+        answer = {"networks": [row | {"network": command[command.index("--only") + 1]}]}
+        return subprocess.CompletedProcess(command, 0, json.dumps(answer))
+
+    monkeypatch.setattr(subprocess, "run", measured)
+    result = bench_models.measure_models(bench_models.Models(only=("VideoMAE-H", "CLIP-B/16 text"), pairs=3))
+    assert [row["network"] for row in result["networks"]] == ["VideoMAE-H", "CLIP-B/16 text"]
+    assert result["difference"] == 1e-6
+    assert all(command[-5:] == ["--pairs", "3", "--threads", "2", "--json"] for command in commands)
+    assert "3.00" in capsys.readouterr().out
+
+
+def test_a_network_whose_process_dies_is_named(bench_models, monkeypatch):
+    monkeypatch.setattr(subprocess, "run", lambda command, **settings: subprocess.CompletedProcess(command, -9, ""))
+    with pytest.raises(SystemExit, match="VideoMAE-S was not measured, its process ended with status -9"):
+        bench_models.measure_models(bench_models.Models(json=True))
+
+
+def test_a_network_that_there_is_not_is_refused_with_the_nearest_names(bench_models):
+    with pytest.raises(SystemExit, match="no network 'ViCLIP-B16'; nearest: 'ViCLIP-B/16'"):
+        bench_models.measure_models(bench_models.Models(only=("ViCLIP-B16",)))
 
 
 def test_networks_that_differ_are_a_failure(bench, capsys, monkeypatch):

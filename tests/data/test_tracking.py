@@ -24,7 +24,7 @@ def test_the_target_counts_where_it_is_hidden_and_what_hides_it_is_named():
     hidden = occlusion >= 1
     assert hidden.any() and not hidden.all()
     np.testing.assert_array_equal(truth[..., 0], clip.target_whole)
-    assert truth[hidden][..., 1].any((1, 2)).all() and not truth[occlusion < 0.95][..., 1].any()
+    assert truth[hidden, ..., 1].any((1, 2)).all() and not truth[occlusion < 0.95, ..., 1].any()
     assert not truth[..., 2].any()  # nothing contains it
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from functools import cache
 
@@ -31,7 +32,7 @@ def random_model(name: str) -> Model:
     leaves, tree = jax.tree.flatten(model.params)
     keys = jax.random.split(jax.random.key(2), len(leaves))
     noisy = [leaf + 0.1 * jax.random.normal(key, leaf.shape) for leaf, key in zip(leaves, keys, strict=True)]
-    return model.replace(params=jax.tree.unflatten(tree, noisy))
+    return dataclasses.replace(model, params=jax.tree.unflatten(tree, noisy))
 
 
 def assert_close(got, expected) -> None:
@@ -92,7 +93,7 @@ def test_positions_are_in_time_height_width_order(model):
     frames, height, width = (n // m for n, m in zip(inputs.video.shape[1:4], (t, h, w), strict=True))
     place = (t - 1, 0, w - 1)
     box = tuple(slice(i * n, (i + 1) * n) for i, n in zip(place, (frames, height, width), strict=True))
-    changed = inputs.replace(video=inputs.video.at[(0, *box)].add(1.0))
+    changed = dataclasses.replace(inputs, video=inputs.video.at[(0, *box)].add(1.0))
     before, after = (forward(model, x, capture=(site,))[1][site] for x in (inputs, changed))
     moved = np.abs(np.asarray(after - before)).max(-1)[0] > 0
     assert moved[place] and moved.sum() == 1
@@ -152,7 +153,7 @@ def test_a_batch_equals_its_clips_one_by_one(model):
 
     def one(i: int) -> Inputs:
         query = None if inputs.query is None else inputs.query[i : i + 1]
-        return inputs.replace(video=inputs.video[i : i + 1], query=query)
+        return dataclasses.replace(inputs, video=inputs.video[i : i + 1], query=query)
 
     together = result(forward(model, inputs)[0])
     alone = np.concatenate([result(forward(model, one(i))[0]) for i in range(3)])
@@ -199,7 +200,7 @@ def test_an_edit_that_does_not_fit_is_named(model):
 def test_a_video_of_another_size_is_refused(model):
     with pytest.raises(ValueError, match="this model takes"):
         inputs = inputs_of(model)
-        forward(model, inputs.replace(video=inputs.video[:, :, :8]))
+        forward(model, dataclasses.replace(inputs, video=inputs.video[:, :, :8]))
 
 
 def test_removing_a_head_equals_zeroing_its_values(model):

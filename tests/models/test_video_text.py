@@ -6,6 +6,7 @@ import dataclasses
 import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -113,7 +114,7 @@ def test_the_depthwise_convolution_is_a_convolution_of_each_channel():
     x = np.random.default_rng(0).normal(size=(2, 3, 4, 5, 6)).astype(np.float32)
     kernel = np.random.default_rng(1).normal(size=(3, 3, 3, 6)).astype(np.float32)
     bias = np.arange(6, dtype=np.float32)
-    got = internvideo.DepthwiseConv().apply({"params": {"kernel": kernel, "bias": bias}}, x)
+    got = internvideo.DepthwiseConv().apply({"params": {"kernel": kernel, "bias": bias}}, jnp.asarray(x))
     expected = jax.lax.conv_general_dilated(
         x,
         kernel[:, :, :, None],

@@ -132,12 +132,18 @@ def report(run_folder: RunFolder, *, dry_run: bool = False, common: Annotated[Co
 
 
 def convert(
-    checkpoint: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="CHECKPOINT")],
+    source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")],
     out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")],
     *,
     family: str | None = None,
     config: Path | None = None,
     labels: Path | None = None,
+    vocabulary: Path | None = None,
+    ignore: tyro.conf.UseAppendAction[tuple[str, ...]] = (),
+    verify: Path | None = None,
+    tolerance: float = 1e-4,
+    no_sanity: bool = False,
+    check: Annotated[tuple[Path, Path] | None, tyro.conf.arg(metavar="CLIPS LABELS")] = None,
     format: Literal["safetensors", "orbax"] = "safetensors",
     overwrite: bool = False,
     dry_run: bool = False,
@@ -146,11 +152,17 @@ def convert(
     """Make a model folder from a published checkpoint. Nothing in a checkpoint is ever executed.
 
     Args:
-        checkpoint: A .safetensors, .pth, .pt, .ckpt or .bin file, or a Hugging Face folder.
+        source: A .safetensors, .pth, .pt, .ckpt or .bin file, or a Hugging Face folder.
         out: The model folder to write.
         family: Take the checkpoint as this family instead of recognising it.
-        config: JSON file of settings that tensors cannot tell (heads, frames, image size).
-        labels: Class names, one per line or JSON.
+        config: JSON file of settings that tensors cannot tell (heads, frames, image size), or that shall differ.
+        labels: Class names, one per line or JSON; for a video-text network the sentences to compare clips with.
+        vocabulary: Of a video-text network: folder with vocab.json and merges.txt, or bpe_simple_vocab_16e6.txt.gz.
+        ignore: Leave out the tensors whose whole name matches this regular expression; may be given several times.
+        verify: .npz file of recorded inputs, sites and outputs of the original network that this one must give.
+        tolerance: Largest error of a recorded array, relative to its largest magnitude.
+        no_sanity: Do not run the network on two clips before the folder is written.
+        check: After the conversion, the accuracy on these clips, with a JSON file {clip name: class name}.
         format: How parameters are kept; orbax is a sharded checkpoint for clusters.
         overwrite: Replace the model folder that is there.
         dry_run: Check everything, write nothing.
@@ -158,27 +170,63 @@ def convert(
     """
     from vtcd_jax.converters import convert as convert_checkpoint
 
-    options = {"family": family, "config": config, "labels": labels, "format": format, "overwrite": overwrite}
+    _check_labels(check, dry_run)
     with _naming(out):
-        done = convert_checkpoint(checkpoint, out, **options, dry_run=dry_run)
-    print(done.summary() if common.quiet else done.table())
+        done = convert_checkpoint(
+            source, out, family=family, config=config, labels=labels, vocabulary=vocabulary, ignore=ignore,
+            verify=verify, tolerance=tolerance, sanity=not no_sanity, format=format, overwrite=overwrite,
+            dry_run=dry_run,
+        )  # fmt: skip
+    print(done.summary() if common.quiet else done.table(), flush=True)
+    if check is not None:
+        from vtcd_jax.models import load
+        from vtcd_jax.pipeline.checking import check_accuracy
+
+        with Progress(common.quiet) as progress:
+            found = check_accuracy(load(out), *check, on_clip=lambda i, of: progress("read", i, of))
+        print("\n".join(found.lines()))
 
 
-def models(*, common: Annotated[Common, Flat] = COMMON) -> None:
-    """The models that are shipped, and the families that can be converted.
+def models(
+    folders: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[FOLDER ...]")] = (),
+    *,
+    describe: str | None = None,
+    common: Annotated[Common, Flat] = COMMON,
+) -> None:
+    """The models that are shipped, those in the given folders, and the families that can be converted.
 
     Args:
+        folders: Folders below which converted models lie.
+        describe: Name or folder of a model: all of its sizes, preprocessing, classes, sites and source.
         common: Options of every command.
     """
-    from vtcd_jax.models import families, load, names
-    from vtcd_jax.report.types import describe
+    from vtcd_jax.models import families, names
+    from vtcd_jax.models.store import folder_of
 
-    for name in names():
-        model = load(name)
-        print(f"{name}\n    {describe(model)}")
-        if not common.quiet and model.labels:
-            print("    classes: " + "; ".join(model.labels))
-    print("families that `vtcd convert` knows: " + ", ".join(sorted(families())))
+    from .models_table import description, find_models, outline, table
+
+    if describe is not None:
+        print("\n".join(description(describe)))
+        return
+    print("\n".join(table([*map(folder_of, names()), *find_models(folders)])))
+    if not common.quiet:
+        for name in names():
+            if labels := outline(folder_of(name)).labels:
+                print(f"classes of {name}: " + "; ".join(labels))
+        print("families that `vtcd convert` knows: " + ", ".join(sorted(families())))
+
+
+def _check_labels(check: tuple[Path, Path] | None, dry_run: bool) -> None:
+    """Raises InputError before a conversion whose accuracy could not be told after it."""
+    if check is None:
+        return
+    from vtcd_jax.data import find_clips
+    from vtcd_jax.data.layout import read_labels
+
+    if dry_run:
+        raise InputError("--check needs the model folder that a dry run does not write; leave one of them out")
+    find_clips(check[0])
+    read_labels(check[1])
 
 
 def _go_on(folder: Path, dry_run: bool, common: Common, last: str) -> None:

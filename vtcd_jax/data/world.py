@@ -149,10 +149,16 @@ def _events(plan: Plan, target: np.ndarray, whole: np.ndarray) -> dict[str, int]
 
 def _share_in_box(whole: np.ndarray, prop: np.ndarray) -> np.ndarray:
     """float [time]: share of ``whole`` within the box around what is seen of ``prop``."""
-    rows = np.logical_or.accumulate(prop.any(2), 1) & np.logical_or.accumulate(prop.any(2)[:, ::-1], 1)[:, ::-1]
-    columns = np.logical_or.accumulate(prop.any(1), 1) & np.logical_or.accumulate(prop.any(1)[:, ::-1], 1)[:, ::-1]
+    rows, columns = (_between(np.any(prop, axis=axis)) for axis in (2, 1))
     inside = whole & rows[:, :, None] & columns[:, None, :]
     return inside.sum((1, 2)) / np.maximum(whole.sum((1, 2)), 1)
+
+
+def _between(seen: np.ndarray) -> np.ndarray:
+    """bool [time, place]: from the first to the last place that is seen."""
+    begun = np.maximum.accumulate(seen, axis=1)
+    ends = np.maximum.accumulate(seen[:, ::-1], axis=1)[:, ::-1]
+    return begun & ends
 
 
 def _balanced(rng: np.random.Generator, count: int, labels: Sequence[int] | None) -> np.ndarray:

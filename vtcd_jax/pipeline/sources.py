@@ -95,7 +95,7 @@ def split(clips: Clips, settings: RunSettings) -> tuple[Clips, Clips | None]:
 
 def check_scores(model: Model, scores: Sequence[str]) -> None:
     """Raises InputError for a score that is unknown or does not fit the network. Costs no arithmetic."""
-    inputs = example_inputs(model)
+    inputs = dataclasses.replace(example_inputs(model), text=None)
     output = jax.eval_shape(lambda m, i: forward(m, i)[0], model, inputs)
     mask = jax.ShapeDtypeStruct(inputs.video.shape[:-1], bool)
     label = jax.ShapeDtypeStruct((1,), np.int32)

@@ -1,0 +1,83 @@
+"""How ``bench.py`` times things: our runs, the torch process beside them, the machine's rate, and the comparison."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+TOLERANCE = 1e-4  # largest difference over largest magnitude between the results of the two halves
+
+Ask = Callable[..., dict[str, Any]]
+
+
+def has_torch() -> bool:
+    return importlib.util.find_spec("torch") is not None
+
+
+def without_torch(command: str) -> str:
+    """What is printed where torch is missing."""
+    remedy = f"`python3 scripts/dev.py bench {command} --torch`"
+    return f"torch is missing, so only our half is measured; get it with {remedy}"
+
+
+def seconds(run: Callable[[], Any], repeats: int = 1) -> float:
+    """Mean over ``repeats`` runs, one after the other."""
+    begun = time.perf_counter()
+    for _ in range(repeats):
+        jax.block_until_ready(run())
+    return (time.perf_counter() - begun) / repeats
+
+
+def matmul_rate(size: int) -> Callable[[], float]:
+    """A function that measures the float32 operations per second of a square matrix product."""
+    square = jax.random.normal(jax.random.key(0), (size, size))
+    product = jax.jit(lambda a: a @ a)
+    jax.block_until_ready(product(square))
+    return lambda: 2 * size**3 / seconds(lambda: product(square), 8)
+
+
+def difference(got: np.ndarray, expected: np.ndarray) -> float:
+    """Largest difference over largest magnitude."""
+    return float(np.abs(got - expected).max() / np.abs(expected).max())
+
+
+@contextmanager
+def torch_process(threads: int) -> Iterator[Ask]:
+    """Questions to answers, as ``bench_torch.py`` explains; a process of its own."""
+    command = [sys.executable, str(Path(__file__).with_name("bench_torch.py")), str(threads)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin is not None and process.stdout is not None
+
+    def line() -> str:
+        text = process.stdout.readline()  # type: ignore[union-attr]
+        if not text:
+            raise SystemExit(f"bench.py: the torch process ended early, with exit status {process.wait()}")
+        return text
+
+    def ask(*question: Any) -> dict[str, Any]:
+        print(json.dumps(question), file=process.stdin, flush=True)
+        return json.loads(line())
+
+    try:
+        line()
+        yield ask
+    finally:
+        process.stdin.close()
+        process.wait()
+
+
+def pin(threads: int) -> None:
+    """Restricts this process, and those that it starts, to ``threads`` cores. Before jax makes its threads."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])

@@ -1,0 +1,109 @@
+"""How often a network is right about a user's own clips: the plainest test of a converted checkpoint.
+
+Clips are read one at a time, so any number of them fits in memory.
+Interval: Wilson (1927), "Probable inference, the law of succession, and statistical inference", JASA.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from vtcd_jax.data import find_clips, read_clips
+from vtcd_jax.data.layout import Source, class_of, read_labels
+from vtcd_jax.data.sampling import Sampling
+from vtcd_jax.models import InputError, Inputs, Model, forward
+
+Z = 1.959964  # 95 % of a normal distribution lie within
+SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A clip whose class is not the most probable one. rank: of its class, 1 is the most probable."""
+
+    clip: str
+    label: str
+    predicted: str
+    rank: int
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How often a network is right.
+
+    clips: with a label.  unlabelled: left out.  top1, top5: clips whose class is the most probable, or among five.
+    wrong: the clips that ``top1`` misses.
+    """
+
+    clips: int
+    unlabelled: int
+    top1: int
+    top5: int
+    wrong: tuple[Wrong, ...]
+
+    def lines(self) -> list[str]:
+        """For people: a line per accuracy, and the clips that are wrong when they are few."""
+        left = f", {self.unlabelled} without a label left out" if self.unlabelled else ""
+        lines = [f"checked on {self.clips} clip{'' if self.clips == 1 else 's'}{left}"]
+        for name, right in (("top-1", self.top1), ("top-5", self.top5)):
+            low, high = wilson(right, self.clips)
+            lines.append(f"{name} accuracy {right / self.clips:.1%} (95 % interval {low:.1%} to {high:.1%})")
+        if len(self.wrong) <= SHOWN:
+            lines += [f"wrong: {w.clip} is {w.label!r}, taken for {w.predicted!r} (rank {w.rank})" for w in self.wrong]
+        return lines
+
+
+def wilson(right: int, of: int, z: float = Z) -> tuple[float, float]:
+    """Interval of a share of which ``right`` out of ``of`` were counted."""
+    share, width = right / of, z * z / of
+    middle = (share + width / 2) / (1 + width)
+    half = z * math.sqrt((share * (1 - share) + width / 4) / of) / (1 + width)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def check_accuracy(
+    model: Model,
+    clips: str | os.PathLike,
+    labels: str | os.PathLike,
+    *,
+    sampling: Sampling | None = None,
+    on_clip: Callable[[int, int], None] | None = None,
+) -> Accuracy:
+    """Runs a classifier on every labelled clip.
+
+    clips:   a video file or a folder, as for ``read_clips``.  labels: a JSON file {clip name: class name}.
+    on_clip: called with (clips done, clips in all).
+    Raises InputError for a network without classes, clips that cannot be read, and labels that name none of them.
+    """
+    if not model.labels:
+        raise InputError(f"{model.name} has no classes, so it cannot be checked on labels; leave --check out")
+    known = labelled(clips, labels, model)
+    run = jax.jit(lambda m, video: forward(m, Inputs(video))[0].logits)
+    top1, top5, wrong = 0, 0, []
+    chosen = [(source, label) for source, label in known if label >= 0]
+    for i, (source, label) in enumerate(chosen):
+        video = read_clips([source.path], model.preprocessing, sampling=sampling).video[:1]
+        logits = np.asarray(run(model, model.preprocessing.normalise(video)))[0]
+        rank = 1 + int(np.sum(logits > logits[label]))
+        top1, top5 = top1 + (rank == 1), top5 + (rank <= 5)
+        if rank > 1:
+            wrong.append(Wrong(source.name, model.labels[label], model.labels[int(logits.argmax())], rank))
+        if on_clip:
+            on_clip(i + 1, len(chosen))
+    return Accuracy(len(chosen), len(known) - len(chosen), top1, top5, tuple(wrong))
+
+
+def labelled(clips: str | os.PathLike, labels: str | os.PathLike, model: Model) -> list[tuple[Source, int]]:
+    """(clip, class, -1 where it has none). Raises InputError for unknown classes, and where no clip has a label."""
+    sources, names = find_clips(clips), read_labels(Path(labels))
+    known = [(source, class_of(source, model.labels, names, str(labels))) for source in sources]
+    if all(label < 0 for _, label in known):
+        raise InputError(f"{labels}: names none of the {len(sources)} clips; the first clip is {sources[0].name!r}")
+    return known
