@@ -19,12 +19,15 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from .linear import Linear
 from .streams import Grid, tap_tokens
 from .taps import Tap
 
 # Logits that the CPU holds at a time, 5 MiB in float32. Measured flat from 4 to 10 MiB; with much fewer the
 # products are too small to be fast, with much more the logits leave the cache.
 CPU_LOGITS = 5 << 18
+# Values of short sequences that the CPU holds at a time, with their queries, keys, values and results: 2 MiB.
+CPU_GROUP = 1 << 19
 
 
 class Attention(nn.Module):
@@ -45,14 +48,14 @@ class Attention(nn.Module):
         width = x.shape[-1]
         split = (*x.shape[:-1], self.heads, width // self.heads)
         query, key, value = (
-            tap_tokens(tap, name, nn.Dense(width, use_bias=bias, name=name, dtype=x.dtype)(x).reshape(split), grid)
+            tap_tokens(tap, name, Linear(width, bias, name=name)(x).reshape(split), grid)
             for name, bias in (("query", True), ("key", self.key_bias), ("value", True))
         )  # each [batch, sequence, token, head, channel]
         if self.over == "time":
             query, key, value = (jnp.swapaxes(a, 1, 2) for a in (query, key, value))
         mixed = attend(query, key, value, mask)
         mixed = tap_tokens(tap, "mixed", jnp.swapaxes(mixed, 1, 2) if self.over == "time" else mixed, grid)
-        return nn.Dense(width, name="out", dtype=x.dtype)(mixed.reshape(x.shape))
+        return Linear(width, name="out")(mixed.reshape(x.shape))
 
 
 def attend(query: jax.Array, key: jax.Array, value: jax.Array, mask: np.ndarray | None = None) -> jax.Array:
@@ -78,7 +81,7 @@ def _attend(query: jax.Array, key: jax.Array, value: jax.Array, mask: np.ndarray
 def _attend_cpu(query: jax.Array, key: jax.Array, value: jax.Array, mask: np.ndarray | None) -> jax.Array:
     """query [sequence, query, head, channel]; key, value [sequence, key, head, channel] -> the shape of query."""
     sequences, queries, heads, channels = query.shape
-    group, rows = tiles(sequences * heads, queries, key.shape[1])
+    group, rows = tiles(sequences * heads, queries, key.shape[1], channels)
 
     def runs(a: jax.Array) -> jax.Array:  # [run, group, token, channel]: one head's keys and values fit in cache
         return jnp.swapaxes(a, 1, 2).reshape(-1, group, a.shape[1], a.shape[-1])
@@ -116,13 +119,14 @@ def _attend_rows(query: jax.Array, key: jax.Array, value: jax.Array, mask: np.nd
     return (mixed / weights.sum(-1, keepdims=True)).astype(value.dtype)
 
 
-def tiles(slices: int, queries: int, keys: int, logits: int = CPU_LOGITS) -> tuple[int, int]:
-    """(group, rows): heads and queries that run together, with at most ``logits`` logits.
+def tiles(slices: int, queries: int, keys: int, channels: int, logits: int = CPU_LOGITS) -> tuple[int, int]:
+    """(group, rows): heads and queries that run together: several heads with at most ``CPU_GROUP`` values in all, or
+    some rows of one head with at most ``logits`` logits.
 
     slices: heads in all, over the sequences. A divisor where there is one of half the size or more, so nothing is
     padded.
     """
     most = max(1, min(queries, logits // keys))
     rows = next((r for r in range(most, most // 2, -1) if queries % r == 0), most)
-    fit = min(slices, max(1, logits // (queries * keys)))
+    fit = min(slices, max(1, min(logits, CPU_GROUP) // (queries * keys + 2 * (queries + keys) * channels)))
     return next(g for g in range(fit, 0, -1) if slices % g == 0), rows

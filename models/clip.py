@@ -19,7 +19,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from .layers import KERNEL_INIT, Block, PatchEmbed
+from .layers import Block, PatchEmbed
+from .linear import KERNEL_INIT
 from .streams import Grid, Stream, join, tap_tokens
 from .taps import Tap
 from .text import TextTower, VideoTextConfig, compare, text_features, unit

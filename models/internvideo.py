@@ -25,7 +25,8 @@ from flax import struct
 
 from .attention import attend
 from .clip import LOGIT_SCALE, FrameEmbed, check_video, preprocessing, token_grid
-from .layers import KERNEL_INIT, Activation, Block, Mlp
+from .layers import Activation, Block, Mlp
+from .linear import KERNEL_INIT, Linear
 from .streams import Grid, Stream, join, positions, tap_tokens
 from .taps import Tap
 from .text import TextTower, VideoTextConfig, compare, text_features
@@ -113,13 +114,13 @@ class CrossAttention(nn.Module):
         width = video.shape[-1]
 
         def project(name: str, x: jax.Array) -> jax.Array:
-            return nn.Dense(width, name=name, dtype=x.dtype)(x).reshape(*x.shape[:-1], self.heads, -1)
+            return Linear(width, name=name)(x).reshape(*x.shape[:-1], self.heads, -1)
 
         query = tap("query_cls", project("query", video))
         key, value = (tap_tokens(tap, name, project(name, memory), grid) for name in ("key", "value"))
         of_part = (*video.shape[:2], -1, *key.shape[3:])  # the frames of a part, one after the other
         mixed = tap("mixed_cls", attend(query, key.reshape(of_part), value.reshape(of_part)))
-        return nn.Dense(width, name="out", dtype=video.dtype)(mixed.reshape(video.shape))
+        return Linear(width, name="out")(mixed.reshape(video.shape))
 
 
 class Extractor(nn.Module):

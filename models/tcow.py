@@ -22,7 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from .layers import KERNEL_INIT, from_patches
+from .layers import from_patches
+from .linear import KERNEL_INIT
 from .taps import Tap
 from .timesformer import ClassToken, DividedBlock, FrameStream, TokenEmbed
 from .types import Family, Inputs, Output, Preprocessing

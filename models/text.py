@@ -19,7 +19,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from .attention import causal_mask
-from .layers import KERNEL_INIT, Activation, Block
+from .layers import Activation, Block
+from .linear import KERNEL_INIT
 from .streams import Grid, Stream, tap_tokens
 from .taps import Tap
 from .types import Inputs, Output

@@ -23,7 +23,8 @@ from flax import linen as nn
 from flax import struct
 
 from .attention import Attention, causal_mask
-from .layers import KERNEL_INIT, Block, Mlp, PatchEmbed
+from .layers import Block, Mlp, PatchEmbed
+from .linear import KERNEL_INIT, Linear
 from .streams import Grid, Stream, join, tap_tokens
 from .taps import Tap
 from .types import Family, Inputs, Output, Preprocessing
@@ -159,7 +160,7 @@ class DividedBlock(nn.Module):
         normed = nn.LayerNorm(epsilon=self.norm_eps, name="time_norm", dtype=x.dtype)(x)
         mixed = Attention(self.heads, over="time", name="time_attn")(normed, grid, tap.scope("time_attn"), mask)
         # Zero at first: a network that knows single frames starts as it is.
-        return nn.Dense(x.shape[-1], name="time_dense", dtype=x.dtype, kernel_init=nn.initializers.zeros)(mixed)
+        return Linear(x.shape[-1], kernel_init=nn.initializers.zeros, name="time_dense")(mixed)
 
     def over_space(self, stream: FrameStream, tap: Tap) -> FrameStream:
         """What positions and class token receive."""

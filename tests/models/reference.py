@@ -25,11 +25,19 @@ def load_reference(golden: Path, name: str, tmp_path: Path) -> tuple[Model, dict
         return models.load(tmp_path / name), dict(arrays), settings
 
 
-def relative_error(got: np.ndarray, expected: np.ndarray) -> float:
-    """Largest difference over largest magnitude."""
+class Error(float):
+    """Largest difference over largest magnitude.  absolute: the largest difference itself."""
+
+    absolute: float
+
+
+def relative_error(got: np.ndarray, expected: np.ndarray) -> Error:
     got, expected = np.asarray(got, np.float64), np.asarray(expected, np.float64)
     assert got.shape == expected.shape, f"{got.shape} against {expected.shape}"
-    return float(np.abs(got - expected).max() / np.abs(expected).max())
+    largest = float(np.abs(got - expected).max())
+    error = Error(largest / np.abs(expected).max())
+    error.absolute = largest
+    return error
 
 
 def channels_last(video: np.ndarray) -> np.ndarray:

@@ -53,7 +53,7 @@ def test_large_logits_do_not_overflow():
 @pytest.mark.parametrize("slices", [1, 12, 13, 128])
 @pytest.mark.parametrize("count", [1, 36, 288, 1568, 1601, 3136, 40_000])
 def test_tiles_stay_within_their_budget(slices, count):
-    group, rows = attention.tiles(slices, count, count)
+    group, rows = attention.tiles(slices, count, count, 64)
     assert slices % group == 0 and 1 <= rows <= count
     assert group == 1 or rows == count
     assert group * rows * count <= max(attention.CPU_LOGITS, count)
@@ -61,7 +61,7 @@ def test_tiles_stay_within_their_budget(slices, count):
 
 def test_published_sizes_need_no_padding():
     for heads in (6, 12, 16):
-        assert attention.tiles(heads, 1568, 1568) == (1, 784)
+        assert attention.tiles(heads, 1568, 1568, 64) == (1, 784)
 
 
 def test_one_query_over_many_keys_is_cross_attention():
