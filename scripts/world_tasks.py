@@ -158,8 +158,10 @@ def autoencoder_batch(seed: int, size: int) -> Batch:
 def autoencoder_loss(
     model: Model, readouts: Any, batch: Batch, key: jax.Array
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Mean squared error of the normalised pixels, of hidden and, unlike the original, of visible patches too: the score
-    of a masked pass is taken with nothing hidden, which the original's decoder never saw."""
+    """Mean squared error of the normalised pixels of hidden patches, plus that of all.
+
+    The original learns from hidden patches alone; but the score of a masked pass is taken with nothing hidden.
+    """
     error, hidden = reconstruction_error(model, batch["video"], batch["token_mask"])
     loss = (error * hidden).sum() / hidden.sum()
     return loss + error.mean(), {"hidden_error": loss}

@@ -21,10 +21,10 @@ def truth_of(clip):
 def test_the_target_counts_where_it_is_hidden_and_what_hides_it_is_named():
     clip = world.sample(3, LABEL["Passing behind something"])
     truth, occlusion = truth_of(clip)
-    hidden = occlusion >= 1
+    hidden = np.asarray(occlusion >= 1)
     assert hidden.any() and not hidden.all()
     np.testing.assert_array_equal(truth[..., 0], clip.target_whole)
-    assert truth[hidden, ..., 1].any((1, 2)).all() and not truth[occlusion < 0.95, ..., 1].any()
+    assert truth[hidden, ..., 1].any((1, 2)).all() and not truth[np.asarray(occlusion < 0.95), ..., 1].any()
     assert not truth[..., 2].any()  # nothing contains it
 
 
@@ -32,7 +32,7 @@ def test_a_container_is_named_while_it_holds_the_target():
     for name in ("Dropping something into something", "Covering something and carrying it along"):
         clip = world.sample(5, LABEL[name])
         truth, _ = truth_of(clip)
-        held = truth[..., 2].any((1, 2))
+        held = np.any(truth[..., 2], axis=(1, 2))
         assert not held[0] and held[-1]
         np.testing.assert_array_equal(truth[held][..., 2], clip.container[held])
 
