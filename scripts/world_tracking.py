@@ -30,6 +30,7 @@ def tracker(key: jax.Array) -> Model:
         patch_size=8,
         num_frames=FRAMES,
         mask_stride=STRIDE,
+        flags=False,
         width=80,
         depth=4,
         num_heads=4,
