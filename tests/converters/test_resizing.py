@@ -18,9 +18,8 @@ def table(count: int, width: int = 6) -> np.ndarray:
 
 @pytest.mark.parametrize(("old", "new"), COUNTS)
 def test_tables_along_one_axis_are_torchs(old, new):
-    functional = pytest.importorskip("torch").nn.functional
-    import torch
-
+    torch = pytest.importorskip("torch")
+    functional = torch.nn.functional
     given = table(old)
     channels_first = torch.from_numpy(given).transpose(1, 2)
     for ours, mode in ((nearest_1d, "nearest"), (linear_1d, "linear")):
@@ -30,9 +29,8 @@ def test_tables_along_one_axis_are_torchs(old, new):
 
 
 def test_nearest_positions_are_torchs_at_every_size():
-    functional = pytest.importorskip("torch").nn.functional
-    import torch
-
+    torch = pytest.importorskip("torch")
+    functional = torch.nn.functional
     for old in range(1, 40):
         given = np.arange(old, dtype=np.float32)[None, :, None]
         for new in range(1, 90):
@@ -42,9 +40,8 @@ def test_nearest_positions_are_torchs_at_every_size():
 
 @pytest.mark.parametrize(("old", "new"), SIDES)
 def test_grids_are_torchs_bicubic(old, new):
-    functional = pytest.importorskip("torch").nn.functional
-    import torch
-
+    torch = pytest.importorskip("torch")
+    functional = torch.nn.functional
     given = table(old * old)
     grid = torch.from_numpy(given.reshape(1, old, old, 6)).permute(0, 3, 1, 2)
     expected = functional.interpolate(grid, size=(new, new), mode="bicubic", align_corners=False)
