@@ -42,7 +42,6 @@ class Layout:
     containers: further keys of the file that hold the state dict, tried first.
     prefixes: stripped from names, repeatedly.
     arguments: keys of the file with the training program's arguments (a Namespace or a dict); the tensors know better.
-    settings: keys of the file with this very network's settings, read as strictly as a ``config.json``.
     resizable: config fields that the user may set otherwise than the tensors tell; rules with ``resize`` follow.
     model_type: what a ``config.json`` beside the weights must say to belong to them; None: there is never one.
     """
@@ -58,7 +57,6 @@ class Layout:
     containers: tuple[str, ...] = ()
     prefixes: tuple[str, ...] = WRAPPERS
     arguments: tuple[str, ...] = ("args",)
-    settings: tuple[str, ...] = ()
     resizable: tuple[str, ...] = ()
     model_type: str | None = None
 
@@ -78,7 +76,6 @@ class State:
     where: str
     ignored: dict[str, str]
     arguments: dict[str, Any]
-    settings: dict[str, Any]
 
 
 def layouts() -> list[Layout]:
@@ -165,20 +162,14 @@ def find_state(content: Any, layout: Layout) -> State | None:
     ignored: dict[str, str] = {}
     if path:
         ignored |= {key: "not the weights" for key in content if isinstance(key, str) and key != path[0]}
-    arguments, settings = (_read_settings(content, keys, ignored) for keys in (layout.arguments, layout.settings))
-    return State(layout, stripped, names, where, ignored, arguments, settings)
-
-
-def _read_settings(content: dict[str, Any], keys: tuple[str, ...], ignored: dict[str, str]) -> dict[str, Any]:
-    """The dicts and Namespaces under ``keys`` as one, noted in ``ignored``."""
-    found: dict[str, Any] = {}
-    for key in keys:
+    arguments: dict[str, Any] = {}
+    for key in layout.arguments:
         value = content.get(key)
         value = value.fields if isinstance(value, Record) else value
         if isinstance(value, dict):
-            found |= value
+            arguments |= value
             ignored[key] = "read for settings"
-    return found
+    return State(layout, stripped, names, where, ignored, arguments)
 
 
 def _descend(

@@ -82,9 +82,6 @@ def _told(container: Container, state: State, config: Config) -> list[tuple[str,
     elif beside is not None:
         problem = f"config.json beside it is for {beside['model_type']!r}, not for {layout.model_type!r}"
         told.append(("config.json", Told({}, {}, (problem,))))
-    if state.settings:
-        name = "the checkpoint"
-        told.append((name, translate(state.settings, layout.vocabulary, config_class, name)))
     if config is not None:
         name = str(config) if isinstance(config, (str, Path)) else "config"
         value = read_json(config) if isinstance(config, (str, Path)) else config

@@ -24,11 +24,10 @@ MAX_HEADER = 10_000
 MAX_ENTRIES = 10_000
 _KINDS = "biuf"
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-# What zipfile and NumPy's header reader raise for damaged bytes.
-_DAMAGED = (
-    zipfile.BadZipFile, zlib.error, struct.error, ValueError, TypeError, KeyError, EOFError, OSError, OverflowError,
-    NotImplementedError, RuntimeError, SyntaxError, RecursionError, MemoryError,
-)  # fmt: skip
+# What zipfile raises for damaged bytes; RuntimeError for encrypted entries and unknown compression.
+_DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, ValueError, KeyError, EOFError, OSError, RuntimeError)
+# NumPy parses a header as a Python literal: a hostile one ends in these, MemoryError where it is too deeply nested.
+_BAD_HEADER = (TypeError, SyntaxError, OverflowError, MemoryError)
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def read_npz(path: str | Path) -> dict[str, NpzArray]:
             return dict(_described(path, archive, info, size) for info in infos)
     except InputError:
         raise
-    except _DAMAGED as error:
+    except (*_DAMAGED, *_BAD_HEADER) as error:
         raise _broken(path, _reason(error)) from None
 
 

@@ -39,12 +39,6 @@ def nearest_1d(table: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return table[..., np.minimum(places.astype(np.int64), old - 1), :]
 
 
-def linear_1d(table: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Linear interpolation between positions."""
-    old, new = _check(table, shape)
-    return _weighted(_linear(old, new), table)
-
-
 def bicubic_2d(table: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Bicubic interpolation of a square grid of positions, rows first (CLIP, VideoMAE)."""
     old, new = (math.isqrt(count) for count in _check(table, shape))
@@ -83,12 +77,6 @@ def _places(old: int, new: int) -> np.ndarray:
     """Where the new positions' centres lie among the old ones, in [-0.5, old - 0.5], reckoned in float32."""
     scale = np.float32(old) / np.float32(new)
     return scale * (np.arange(new, dtype=np.float32) + np.float32(0.5)) - np.float32(0.5)
-
-
-def _linear(old: int, new: int) -> np.ndarray:
-    """Weights [new, old]; beyond the ends the end counts."""
-    places = np.clip(_places(old, new), 0, old - 1)
-    return np.maximum(0, 1 - np.abs(places[:, None] - np.arange(old)))
 
 
 def _cubic(old: int, new: int) -> np.ndarray:

@@ -19,7 +19,6 @@ from vtcd_jax.models import InputError
 from vtcd_jax.models.videomae import VideoMAEConfig
 
 from .tools import convert_only, settings, source
-from .torch_writer import Namespace, read_plain_safetensors, write_torch
 
 TABLE = np.random.default_rng(0).normal(size=(1, 9, 4)).astype(np.float32)
 
@@ -78,27 +77,6 @@ def test_the_user_changes_what_the_table_allows(golden, tmp_path, telling):
     assert "changed: num_frames 8 -> 16" in report.table()
     with pytest.raises(InputError, match="config says width = 96, the tensors say 48"):
         convert_only(source(golden, "videomae_ft"), tmp_path / "n", config={**told, "width": 96})
-
-
-def test_settings_in_the_checkpoint_are_read_strictly(golden, tmp_path, telling):
-    state = read_plain_safetensors(source(golden, "videomae_ft"))
-    telling(settings=("net_args",), arguments=())
-
-    def converted(**changes):
-        told = {"num_heads": 3, "img_size": 32, **changes}
-        path = write_torch(tmp_path / "x.pth", {"model": state, "net_args": Namespace(told)})
-        return convert_only(path, tmp_path / "m", dry_run=True)
-
-    report = converted()
-    assert (report.config.num_heads, report.config.image_size) == (3, 32)
-    assert report.ignored["net_args"] == "read for settings"
-    for change, says in (
-        ({"num_frames": 4}, "the checkpoint says num_frames = 4, the tensors say 8"),
-        ({"cos_attn": True}, "cos_attn = True, which is not supported"),
-        ({"rotary": True}, "has the setting 'rotary', which is not known"),
-    ):
-        with pytest.raises(InputError, match=says):
-            converted(**change)
 
 
 def test_foreign_values_become_ours_or_are_refused():

@@ -1,4 +1,4 @@
-"""TimeSformer and TCOW compute what the published code computes: at every stored tap, output and intervention."""
+"""TimeSformer with each kind of attention beside transformers' networks of random weights."""
 
 from __future__ import annotations
 
@@ -8,20 +8,8 @@ import pytest
 from vtcd_jax import models
 from vtcd_jax.converters import convert
 
-from . import tcow_reference, timesformer_reference
+from . import timesformer_reference
 from .reference import EXACT
-
-REFERENCES = timesformer_reference.REFERENCES | tcow_reference.REFERENCES
-
-
-@pytest.mark.parametrize("name", REFERENCES)
-def test_every_stored_value_is_reproduced(golden, tmp_path, name):
-    """The first quantity that diverges is named. Measured: at most 3e-6, though TCOW's float32 run itself lies 1e-5 in
-    absolute terms from its float64 run."""
-    errors = dict(REFERENCES[name](golden, tmp_path))
-    assert len(errors) >= 5
-    for quantity, error in errors.items():
-        assert error <= EXACT, f"{quantity} diverges first: {error:.2e}"
 
 
 def frame_sequences(seen: dict, site: str) -> np.ndarray:
