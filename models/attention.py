@@ -3,6 +3,7 @@
     stream             [batch, sequence, token, channel]; ``Grid`` says where its tokens lie
     query, key, value  [batch, time, height, width, head, channel], unscaled; special tokens beside them in ``…_cls``
     mixed              the per-head result before the output projection, in the same layout
+    key_logit          what is added to the logits that a key takes part in, channel of one: zeros unless edited
 
 On the CPU a head at a time is worked through, in runs of queries whose logits stay in cache, scaled once at the query
 and normalised after the product with the values: the same numbers as the textbook form, three times sooner.
@@ -20,7 +21,7 @@ import numpy as np
 from flax import linen as nn
 
 from .linear import Linear
-from .streams import Grid, tap_tokens
+from .streams import Grid, tap_added, tap_tokens
 from .taps import Tap
 
 # Logits that the CPU holds at a time, 5 MiB in float32. Measured flat from 4 to 10 MiB; with much fewer the
@@ -31,7 +32,7 @@ CPU_GROUP = 1 << 19
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention. Sites ``query|key|value|mixed``; the caller taps what it adds as ``out``.
+    """Multi-head self-attention. Sites ``query|key|value|key_logit|mixed``; the caller taps what it adds as ``out``.
 
     heads: number of heads.  key_bias: whether the key projection has a bias (VideoMAE's has none).
     over:  "sequence", among the tokens of each sequence; "time", among the frames at each position (then a sequence is
@@ -51,20 +52,30 @@ class Attention(nn.Module):
             tap_tokens(tap, name, Linear(width, bias, name=name)(x).reshape(split), grid)
             for name, bias in (("query", True), ("key", self.key_bias), ("value", True))
         )  # each [batch, sequence, token, head, channel]
+        added = tap_added(tap, "key_logit", (*split[:-1], 1), grid)
         if self.over == "time":
             query, key, value = (jnp.swapaxes(a, 1, 2) for a in (query, key, value))
-        mixed = attend(query, key, value, mask)
+            added = None if added is None else jnp.swapaxes(added, 1, 2)
+        mixed = attend(query, key, value, mask, added)
         mixed = tap_tokens(tap, "mixed", jnp.swapaxes(mixed, 1, 2) if self.over == "time" else mixed, grid)
         return Linear(width, name="out")(mixed.reshape(x.shape))
 
 
-def attend(query: jax.Array, key: jax.Array, value: jax.Array, mask: np.ndarray | None = None) -> jax.Array:
-    """``softmax(query·keyᵀ / √channel) · value`` over the tokens of each sequence. Softmax in float32.
+def attend(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    mask: np.ndarray | None = None,
+    added: jax.Array | None = None,
+) -> jax.Array:
+    """``softmax(query·keyᵀ / √channel + added) · value`` over the tokens of each sequence. Softmax in float32.
 
     query: [*sequence, query token, head, channel].  key, value: [*sequence, key token, head, channel].
-    mask:  bool [query token, key token], True = seen; None = all are seen. Returns the shape of ``query``.
+    mask:  bool [query token, key token], True = seen; None = all are seen.
+    added: [*sequence, key token, head, 1], to a key's logits; None: nothing. Returns the shape of ``query``.
     """
-    flat = [a.reshape(-1, *a.shape[-3:]) for a in (query, key, value)]
+    operands = [query, key, value] if added is None else [query, key, value, added]
+    flat = [a.reshape(-1, *a.shape[-3:]) for a in operands]
     mixed = jax.lax.platform_dependent(*flat, cpu=partial(_attend_cpu, mask=mask), default=partial(_attend, mask=mask))
     return mixed.reshape(query.shape)
 
@@ -74,11 +85,25 @@ def causal_mask(tokens: int, ahead: int = 0) -> np.ndarray:
     return np.tri(tokens, k=ahead, dtype=bool)
 
 
-def _attend(query: jax.Array, key: jax.Array, value: jax.Array, mask: np.ndarray | None) -> jax.Array:
-    return jax.nn.dot_product_attention(query, key, value, mask=None if mask is None else mask[None, None])
+def _attend(
+    query: jax.Array, key: jax.Array, value: jax.Array, added: jax.Array | None = None, *, mask: np.ndarray | None
+) -> jax.Array:
+    """On accelerators: cuDNN's fused kernel on NVIDIA's, for 16-bit values; XLA's products and softmax otherwise."""
+    bias = None if added is None else jnp.transpose(added, (0, 2, 3, 1)).astype(query.dtype)  # [., head, 1, key]
+    seen = None if mask is None else mask[None, None]
+    fused = query.dtype.itemsize == 2 and has_cudnn() and bias is None
+    kernel = "cudnn" if fused else None
+    return jax.nn.dot_product_attention(query, key, value, bias, seen, implementation=kernel)
 
 
-def _attend_cpu(query: jax.Array, key: jax.Array, value: jax.Array, mask: np.ndarray | None) -> jax.Array:
+def has_cudnn() -> bool:
+    """Whether the default device is one of NVIDIA's."""
+    return jax.default_backend() == "gpu" and "cuda" in jax.devices()[0].client.platform_version.lower()
+
+
+def _attend_cpu(
+    query: jax.Array, key: jax.Array, value: jax.Array, added: jax.Array | None = None, *, mask: np.ndarray | None
+) -> jax.Array:
     """query [sequence, query, head, channel]; key, value [sequence, key, head, channel] -> the shape of query."""
     sequences, queries, heads, channels = query.shape
     group, rows = tiles(sequences * heads, queries, key.shape[1], channels)
@@ -87,31 +112,49 @@ def _attend_cpu(query: jax.Array, key: jax.Array, value: jax.Array, mask: np.nda
         return jnp.swapaxes(a, 1, 2).reshape(-1, group, a.shape[1], a.shape[-1])
 
     query = query * jnp.asarray(1 / math.sqrt(channels), query.dtype)
+    operands = [runs(a) for a in (query, key, value, added) if a is not None]
     attend_run = jax.checkpoint(partial(_attend_group, rows=rows, mask=mask))
-    mixed = jax.lax.map(lambda run: attend_run(*run), (runs(query), runs(key), runs(value)))
+    mixed = jax.lax.map(lambda run: attend_run(*run), operands)
     return jnp.swapaxes(mixed.reshape(sequences, heads, queries, -1), 1, 2)
 
 
-def _attend_group(query: jax.Array, key: jax.Array, value: jax.Array, rows: int, mask: np.ndarray | None) -> jax.Array:
+def _attend_group(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    added: jax.Array | None = None,
+    *,
+    rows: int,
+    mask: np.ndarray | None,
+) -> jax.Array:
     """``rows`` queries at a time. query [group, query, channel], already scaled; key, value [group, key, channel]."""
     group, queries, channels = query.shape
     if rows >= queries:
-        return _attend_rows(query, key, value, mask)
+        return _attend_rows(query, key, value, mask, added)
     missing = -queries % rows
     parts = jnp.pad(query, ((0, 0), (0, missing), (0, 0))).reshape(group, -1, rows, channels)
     parts = jnp.swapaxes(parts, 0, 1)
     if mask is None:
-        mixed = jax.lax.map(jax.checkpoint(lambda part: _attend_rows(part, key, value, None)), parts)
+        mixed = jax.lax.map(jax.checkpoint(lambda part: _attend_rows(part, key, value, None, added)), parts)
     else:
         seen = np.pad(mask, ((0, missing), (0, 0)), constant_values=True).reshape(-1, rows, key.shape[1])
-        run = jax.checkpoint(lambda part: _attend_rows(part[0], key, value, part[1]))
+        run = jax.checkpoint(lambda part: _attend_rows(part[0], key, value, part[1], added))
         mixed = jax.lax.map(run, (parts, jnp.asarray(seen)))
     return jnp.swapaxes(mixed, 0, 1).reshape(group, -1, mixed.shape[-1])[:, :queries]
 
 
-def _attend_rows(query: jax.Array, key: jax.Array, value: jax.Array, mask: np.ndarray | jax.Array | None) -> jax.Array:
-    """query [group, row, channel], already scaled; key and value [group, key, channel]; mask [row, key]."""
+def _attend_rows(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    mask: np.ndarray | jax.Array | None,
+    added: jax.Array | None,
+) -> jax.Array:
+    """query [group, row, channel], already scaled; key and value [group, key, channel]; mask [row, key]; added
+    [group, key, 1]."""
     logits = jnp.einsum("grc,gtc->grt", query, key, preferred_element_type=jnp.float32)
+    if added is not None:
+        logits = logits + jnp.swapaxes(added, 1, 2)
     if mask is not None:
         logits = jnp.where(mask, logits, jnp.finfo(jnp.float32).min)
     weights = jnp.exp(logits - jax.lax.stop_gradient(logits.max(-1, keepdims=True)))

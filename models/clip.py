@@ -21,6 +21,7 @@ from flax import linen as nn
 
 from .layers import Block, PatchEmbed
 from .linear import KERNEL_INIT
+from .staged import Staged
 from .streams import Grid, Stream, join, tap_tokens
 from .taps import Tap
 from .text import TextTower, VideoTextConfig, compare, text_features, unit
@@ -110,7 +111,7 @@ class FrameEmbed(nn.Module):
         return Stream(x, Grid(time, height, width, special=1))
 
 
-class CLIP(nn.Module):
+class CLIP(Staged):
     """Sites: ``embed``, ``block_i/…`` and ``norm``, each with its ``_cls``; ``pooled`` [batch, embed]; ``text/…``."""
 
     config: CLIPConfig
@@ -125,12 +126,6 @@ class CLIP(nn.Module):
         self.text = TextTower(c)
         self.logit_scale = self.param("logit_scale", nn.initializers.constant(LOGIT_SCALE), (1,))
 
-    def __call__(self, inputs: Inputs, tap: Tap) -> Output:
-        stream = self.embed(inputs, tap)
-        for i in range(self.config.depth):
-            stream = self.block(stream, i, tap)
-        return self.head(stream, tap, inputs)
-
     def embed(self, inputs: Inputs, tap: Tap) -> Stream:
         check_video(inputs.video, self.config.num_frames, self.config.image_size)
         stream = self.embedding(inputs.video)
@@ -139,7 +134,7 @@ class CLIP(nn.Module):
     def block(self, stream: Stream, index: int, tap: Tap) -> Stream:
         return getattr(self, f"block_{index}")(stream, tap.scope(f"block_{index}"))
 
-    def head(self, stream: Stream, tap: Tap, inputs: Inputs) -> Output:
+    def head(self, stream: Stream, inputs: Inputs, tap: Tap) -> Output:
         x = tap_tokens(tap, "norm", self.norm(stream.x), stream.grid)
         frames = unit(x[:, :, 0] @ self.projection.astype(x.dtype))
         return compare(tap("pooled", frames.mean(1)), text_features(self.text, inputs, tap), jnp.exp(self.logit_scale))

@@ -27,6 +27,7 @@ from .attention import attend
 from .clip import LOGIT_SCALE, FrameEmbed, check_video, preprocessing, token_grid
 from .layers import Activation, Block, Mlp
 from .linear import KERNEL_INIT, Linear
+from .staged import Staged
 from .streams import Grid, Stream, join, positions, tap_tokens
 from .taps import Tap
 from .text import TextTower, VideoTextConfig, compare, text_features
@@ -156,7 +157,7 @@ class Extractor(nn.Module):
         return join(carry.stream.special, patches + convolution(parts).reshape(patches.shape), x.shape[1])
 
 
-class InternVideo(nn.Module):
+class InternVideo(Staged):
     """Sites: ``embed``, ``block_i/…`` with ``_cls``; ``extractor_j/…`` counted from 1; ``video_cls``, ``norm_cls``
     [batch, part, 1, channel]; ``pooled`` [batch * part, embed]; ``text/…``."""
 
@@ -176,12 +177,6 @@ class InternVideo(nn.Module):
         self.text = TextTower(c)
         self.logit_scale = self.param("logit_scale", nn.initializers.constant(LOGIT_SCALE), (1,))
 
-    def __call__(self, inputs: Inputs, tap: Tap) -> Output:
-        carry = self.embed(inputs, tap)
-        for i in range(self.config.depth):
-            carry = self.block(carry, i, tap)
-        return self.head(carry, tap, inputs)
-
     def embed(self, inputs: Inputs, tap: Tap) -> Carry:
         c, video = self.config, inputs.video
         check_video(video, c.num_frames, c.image_size)
@@ -193,10 +188,15 @@ class InternVideo(nn.Module):
         stream = getattr(self, f"block_{index}")(carry.stream, tap.scope(f"block_{index}"))
         if index not in self.config.extractor_blocks:
             return Carry(stream, carry.video)
-        name = f"extractor_{1 + self.config.extractor_blocks.index(index)}"
+        name = self.block_names(index)[1]
         return Carry(stream, getattr(self, name)(Carry(stream, carry.video), tap.scope(name)))
 
-    def head(self, carry: Carry, tap: Tap, inputs: Inputs) -> Output:
+    def block_names(self, index: int) -> tuple[str, ...]:
+        if index not in self.config.extractor_blocks:
+            return (f"block_{index}",)
+        return f"block_{index}", f"extractor_{1 + self.config.extractor_blocks.index(index)}"
+
+    def head(self, carry: Carry, inputs: Inputs, tap: Tap) -> Output:
         video, frames = carry.video, carry.stream.special
         frames = frames.reshape(*video.shape[:2], -1, video.shape[-1]).mean(2, keepdims=True)
         share = nn.sigmoid(self.balance).astype(video.dtype)

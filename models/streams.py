@@ -65,6 +65,13 @@ def tap_tokens(tap: Tap, site: str, x: jax.Array, grid: Grid) -> jax.Array:
     return join(edited_special, edited, x.shape[1])
 
 
+def tap_added(tap: Tap, site: str, shape: tuple[int, ...], grid: Grid) -> jax.Array | None:
+    """Float32 zeros [batch, sequence, token, …] offered as ``site``, or None where no one reads or edits them."""
+    if not any(tap.wants(name) for name in (site, f"{site}_cls")):
+        return None
+    return tap_tokens(tap, site, jnp.zeros(shape, jnp.float32), grid)
+
+
 def join(special: jax.Array, on_grid: jax.Array, sequences: int) -> jax.Array:
     """[batch, sequence, special, …] and [batch, time, height, width, …] -> [batch, sequence, token, …]."""
     batch, rest = len(on_grid), on_grid.shape[4:]

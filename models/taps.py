@@ -42,6 +42,11 @@ class Tap:
             root.captured[site] = value
         return value
 
+    def wants(self, site: str) -> bool:
+        """Whether the site is read or edited: what costs something is only then offered."""
+        root, site = self._root, self._prefix + site
+        return site in root._edits or site in root._wanted
+
     def check(self) -> None:
         """Raises ValueError for edits and captures that met no site, with the nearest names."""
         unknown = sorted((set(self._edits) | self._wanted) - set(self.seen))
@@ -74,14 +79,18 @@ def forward(
     Raises ValueError at trace time for a site the network does not have.
     """
     tap = Tap(edits or {}, capture)
+    output = model.module.apply({"params": model.params}, complete_inputs(model, inputs), tap)
+    tap.check()
+    return output, tap.captured  # type: ignore[return-value]  # apply is untyped
+
+
+def complete_inputs(model: Model, inputs: Inputs) -> Inputs:
+    """As arrays, with the model's ``prompts`` where no text is given."""
     if inputs.text is None and inputs.text_features is None:
         inputs = dataclasses.replace(inputs, text_features=model.prompts)
     # A mask of tokens stays as it is: its count of visible tokens is read from it where it is concrete.
     arrays = jax.tree.map(jnp.asarray, dataclasses.replace(inputs, token_mask=None))
-    inputs = dataclasses.replace(arrays, token_mask=inputs.token_mask)
-    output = model.module.apply({"params": model.params}, inputs, tap)
-    tap.check()
-    return output, tap.captured  # type: ignore[return-value]  # apply is untyped
+    return dataclasses.replace(arrays, token_mask=inputs.token_mask)
 
 
 def example_inputs(model: Model, batch: int = 1) -> Inputs:
@@ -112,6 +121,9 @@ def sites(model: Model) -> dict[str, jax.ShapeDtypeStruct]:
 
 class _EverySite(Tap):
     """Captures all it meets."""
+
+    def wants(self, site: str) -> bool:
+        return True
 
     def scope(self, name: str) -> Tap:
         scoped = _EverySite({}, (), f"{self._prefix}{name}/", self._root)

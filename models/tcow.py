@@ -24,6 +24,7 @@ from flax import linen as nn
 
 from .layers import from_patches
 from .linear import KERNEL_INIT
+from .staged import Staged
 from .taps import Tap
 from .timesformer import ClassToken, DividedBlock, FrameStream, TokenEmbed
 from .types import Family, Inputs, Output, Preprocessing
@@ -93,7 +94,7 @@ def attention_settings(causal_attention: int) -> tuple[int | None, ClassToken]:
     return ahead, "mean" if causal_attention == 0 else "first" if causal_attention == 1 else "apart"
 
 
-class Seeker(nn.Module):
+class Seeker(Staged):
     """Sites: ``embed``, ``block_i/…`` and ``backbone`` [batch, time, h, w, channel], of which the heads read."""
 
     config: TCOWConfig
@@ -109,12 +110,6 @@ class Seeker(nn.Module):
         self.mask_dense = nn.Dense(MASKS * c.patch_size**2, kernel_init=KERNEL_INIT, name="mask_head")
         if c.flags:
             self.flag_dense = nn.Dense(FLAGS, kernel_init=KERNEL_INIT, name="flag_head")
-
-    def __call__(self, inputs: Inputs, tap: Tap) -> Output:
-        stream = self.embed(inputs, tap)
-        for i in range(self.config.depth):
-            stream = self.block(stream, i, tap)
-        return self.head(stream, tap)
 
     def embed(self, inputs: Inputs, tap: Tap) -> FrameStream:
         """Raises ValueError for a clip of another size and for one without a query mask of its size."""
@@ -134,7 +129,7 @@ class Seeker(nn.Module):
     def block(self, stream: FrameStream, index: int, tap: Tap) -> FrameStream:
         return getattr(self, f"block_{index}")(stream, tap.scope(f"block_{index}"))
 
-    def head(self, stream: FrameStream, tap: Tap) -> Output:
+    def head(self, stream: FrameStream, inputs: Inputs, tap: Tap) -> Output:
         c, x = self.config, stream.positions
         x = tap("backbone", self.norm(x) if c.norm_embeddings else x)
         masks = from_patches(self.mask_dense(x), 1, c.patch_size)

@@ -25,6 +25,7 @@ from flax import struct
 from .attention import Attention, causal_mask
 from .layers import Block, Mlp, PatchEmbed
 from .linear import KERNEL_INIT, Linear
+from .staged import Staged
 from .streams import Grid, Stream, join, tap_tokens
 from .taps import Tap
 from .types import Family, Inputs, Output, Preprocessing
@@ -177,7 +178,7 @@ class DividedBlock(nn.Module):
         return FrameStream(out[:, :, 1:], results, grid).tapped(scope, "out")
 
 
-class Classifier(nn.Module):
+class Classifier(Staged):
     """Sites: ``embed``, ``block_i/…``, ``pooled`` (the class token) and ``norm`` [batch, channel]."""
 
     config: TimeSformerConfig
@@ -192,12 +193,6 @@ class Classifier(nn.Module):
             setattr(self, f"block_{i}", kind(c.num_heads, c.mlp_ratio, c.norm_eps))
         self.norm = nn.LayerNorm(epsilon=c.norm_eps)
         self.head_dense = nn.Dense(c.num_classes, kernel_init=KERNEL_INIT, name="head")
-
-    def __call__(self, inputs: Inputs, tap: Tap) -> Output:
-        stream = self.embed(inputs, tap)
-        for i in range(self.config.depth):
-            stream = self.block(stream, i, tap)
-        return self.head(stream, tap)
 
     def embed(self, inputs: Inputs, tap: Tap) -> FrameStream | Stream:
         c = self.config
@@ -217,7 +212,7 @@ class Classifier(nn.Module):
     def block(self, stream: FrameStream | Stream, index: int, tap: Tap) -> FrameStream | Stream:
         return getattr(self, f"block_{index}")(stream, tap.scope(f"block_{index}"))
 
-    def head(self, stream: FrameStream | Stream, tap: Tap) -> Output:
+    def head(self, stream: FrameStream | Stream, inputs: Inputs, tap: Tap) -> Output:
         """Space-only streams have a class token per frame, of which the mean counts."""
         cls = stream.cls if isinstance(stream, FrameStream) else stream.special
         pooled = tap("pooled", cls.mean((1, 2)))

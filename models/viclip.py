@@ -21,6 +21,7 @@ from flax import linen as nn
 from .clip import check_video, token_grid
 from .layers import Block, PatchEmbed
 from .linear import KERNEL_INIT
+from .staged import Staged
 from .streams import Grid, Stream, join, tap_tokens
 from .taps import Tap
 from .text import TextTower, VideoTextConfig, compare, text_features
@@ -97,7 +98,7 @@ class ClipEmbed(nn.Module):
         return Stream(x, Grid(video.shape[1], height, width, special=1))
 
 
-class ViCLIP(nn.Module):
+class ViCLIP(Staged):
     """Sites: ``embed``, ``block_i/…`` and ``norm``, each with its ``_cls``; ``pooled`` [batch, embed]; ``text/…``."""
 
     config: ViCLIPConfig
@@ -111,12 +112,6 @@ class ViCLIP(nn.Module):
         self.projection = self.param("projection", KERNEL_INIT, (c.width, c.embed_dim))
         self.text = TextTower(c)
 
-    def __call__(self, inputs: Inputs, tap: Tap) -> Output:
-        stream = self.embed(inputs, tap)
-        for i in range(self.config.depth):
-            stream = self.block(stream, i, tap)
-        return self.head(stream, tap, inputs)
-
     def embed(self, inputs: Inputs, tap: Tap) -> Stream:
         """inputs.video: [batch, time, height, width, 3], or [batch, 1, height, width, 3] for images."""
         frames = 1 if inputs.video.shape[1] == 1 else self.config.num_frames
@@ -127,7 +122,7 @@ class ViCLIP(nn.Module):
     def block(self, stream: Stream, index: int, tap: Tap) -> Stream:
         return getattr(self, f"block_{index}")(stream, tap.scope(f"block_{index}"))
 
-    def head(self, stream: Stream, tap: Tap, inputs: Inputs) -> Output:
+    def head(self, stream: Stream, inputs: Inputs, tap: Tap) -> Output:
         x = tap_tokens(tap, "norm", self.norm(stream.x), stream.grid)
         pooled = tap("pooled", x[:, 0, 0] @ self.projection.astype(x.dtype))
         return compare(pooled, text_features(self.text, inputs, tap), LABEL_SCALE)

@@ -22,6 +22,7 @@ from jax.core import Tracer
 
 from .layers import Block, PatchEmbed, sine_cosine_table, to_patches
 from .linear import KERNEL_INIT
+from .staged import Staged
 from .streams import Grid, Stream, tap_tokens
 from .taps import Tap
 from .types import Family, Inputs, Output, Preprocessing
@@ -123,7 +124,7 @@ def preprocessing(config: EncoderConfig) -> Preprocessing:
     return Preprocessing(config.num_frames, config.image_size, config.image_size)
 
 
-class Classifier(nn.Module):
+class Classifier(Staged):
     """Sites: ``embed``, ``block_i/…``, ``pooled`` and ``norm`` [batch, channel]."""
 
     config: VideoMAEConfig
@@ -137,19 +138,13 @@ class Classifier(nn.Module):
         self.head_norm = nn.LayerNorm(epsilon=c.head_norm_eps)
         self.head_dense = nn.Dense(c.num_classes, kernel_init=KERNEL_INIT, name="head")
 
-    def __call__(self, inputs: Inputs, tap: Tap) -> Output:
-        stream = self.embed(inputs, tap)
-        for i in range(self.config.depth):
-            stream = self.block(stream, i, tap)
-        return self.head(stream, tap)
-
     def embed(self, inputs: Inputs, tap: Tap) -> Stream:
         return _stream(_embed(self.patch_embed, self.config, inputs), tap)
 
     def block(self, stream: Stream, index: int, tap: Tap) -> Stream:
         return getattr(self, f"block_{index}")(stream, tap.scope(f"block_{index}"))
 
-    def head(self, stream: Stream, tap: Tap) -> Output:
+    def head(self, stream: Stream, inputs: Inputs, tap: Tap) -> Output:
         pooled = tap("pooled", stream.x.mean((1, 2)))
         return Output(logits=self.head_dense(tap("norm", self.head_norm(pooled))))
 
@@ -205,7 +200,7 @@ class Decoder(nn.Module):
         return Stream(self.head(normed), stream.grid).positions
 
 
-class Autoencoder(nn.Module):
+class Autoencoder(Staged):
     """Sites: ``encoder/embed``, ``encoder/block_i/…``, ``encoder/norm``, ``decoder/embed``, ``decoder/block_i/…``.
 
     With ``inputs.token_mask`` (a tube mask: the same tokens hidden at every time step) the encoder's sites hold
@@ -221,20 +216,17 @@ class Autoencoder(nn.Module):
         self.mask_token = self.param("mask_token", nn.initializers.normal(0.02), (c.decoder_width,))
         self.decoder = Decoder(c)
 
-    def __call__(self, inputs: Inputs, tap: Tap) -> Output:
-        stream = self.embed(inputs, tap)
-        for i in range(self.config.depth):
-            stream = self.block(stream, i, tap)
-        return self.head(stream, tap, inputs.token_mask)
-
     def embed(self, inputs: Inputs, tap: Tap) -> Stream:
         return self.encoder.embed(inputs, tap.scope("encoder"))
 
     def block(self, stream: Stream, index: int, tap: Tap) -> Stream:
         return self.encoder.block(stream, index, tap.scope("encoder"))
 
-    def head(self, stream: Stream, tap: Tap, token_mask: jax.Array | np.ndarray | None = None) -> Output:
-        c = self.config
+    def block_names(self, index: int) -> tuple[str, ...]:
+        return (f"encoder/block_{index}",)
+
+    def head(self, stream: Stream, inputs: Inputs, tap: Tap) -> Output:
+        c, token_mask = self.config, inputs.token_mask
         stream = self.encoder.finish(stream, tap.scope("encoder"))
         x = Stream(self.encoder_to_decoder(stream.x), stream.grid).positions
         if token_mask is not None:
