@@ -74,6 +74,7 @@ def concepts_of(task: Problem, per_head: int) -> Concepts:
     return Concepts(
         sites=tuple(task.support.ids), grid=config.grid, slic_grid=config.grid, site=site, head=head, number=number + 1,
         dictionary=blank[:, None], tubelets=tubelets, assignment=none, weights=none.astype(np.float32),
+        memberships=np.zeros((0, per_head), np.float32),
         ids=dict(task.support.ids), labels={}, silhouette=blank, error=blank, converged=blank > -1,
         video_names=task.clips.names, video_hashes=task.clips.hashes,
     )  # fmt: skip

@@ -50,13 +50,16 @@ def release(lock: Lock) -> None:
 
 
 def refuse_if_in_use(folder: Path) -> None:
-    """Raises InputError where another process holds the folder; writes nothing."""
+    """Raises InputError where another process holds the folder; writes nothing.
+
+    Processes that only look do not disturb each other: looking takes a lock that is shared.
+    """
     try:
-        file = io.FileIO(folder / LOCK_NAME, "r+")
-    except (FileNotFoundError, PermissionError):
+        file = io.FileIO(folder / LOCK_NAME, "r")
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return
     with file:
-        if not _try_lock(file):
+        if not _try_lock(file, shared=True):
             owner = file.read(200).decode("utf-8", "replace").strip() or "another process"
             raise InputError(f"{folder}: is in use by {owner}; wait for it, or give another folder")
 
@@ -68,14 +71,14 @@ def _is_file_at(file: io.FileIO, path: Path) -> bool:
         return False
 
 
-def _try_lock(file: io.FileIO) -> bool:
+def _try_lock(file: io.FileIO, *, shared: bool = False) -> bool:
     """Whether this process now holds the file; always true where the system has no such locks (Windows)."""
     try:
         import fcntl
     except ImportError:
         return True
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

@@ -5,6 +5,7 @@
     run/*.csv, *.safetensors results
     run/events.jsonl         what happened when
     run/report/              the report
+    run/shards/*/            parts of the work that other processes do: runs themselves, each with its own lock
 
 A run is used by one process at a time (a lock that dies with its process). Files appear whole or not at all,
 so that an interrupted run continues with what is there: a block that fails its checksum is thrown away and
@@ -39,7 +40,8 @@ __all__ = [
 ]  # fmt: skip
 FORMAT = "vtcd-run/1"
 _OURS = (".json", ".jsonl", ".csv", ".safetensors", ".npz", ".part")  # what a run writes beside its folders
-_OUR_FOLDERS = ("scores", "held_out", "report", "shards")
+SHARDS = "shards"  # holds runs that other processes use at the same time
+_OUR_FOLDERS = ("scores", "held_out", "report", SHARDS)
 
 
 @dataclass(frozen=True)
@@ -73,14 +75,21 @@ class Run:
 
         A file that is damaged is removed, with an event, so that its work is done again.
         """
-        path = self.folder / "scores" / f"{name}.safetensors"
+        path = self._block(name)
         if not path.is_file():
             return None
         arrays = _read_checked(path)
         if arrays is None:
-            path.unlink()
-            self.event("block thrown away", {"block": name, "reason": "damaged"})
+            self.discard_block(name, "damaged")
         return arrays
+
+    def discard_block(self, name: str, reason: str) -> None:
+        """Removes a block, with an event, so that its work is done again."""
+        self._block(name).unlink()
+        self.event("block thrown away", {"block": name, "reason": reason})
+
+    def _block(self, name: str) -> Path:
+        return self.folder / "scores" / f"{name}.safetensors"
 
     def blocks(self) -> tuple[str, ...]:
         """Names of the blocks on the disk, sorted; they are not checked."""
@@ -133,7 +142,7 @@ def open_run(
         begun = read_config(folder) is not None
         if begun and overwrite:
             _clear(folder)
-        for left_over in [*folder.glob(".*.part"), *(folder / "scores").rglob(".*.part")]:
+        for left_over in _left_over(folder):
             left_over.unlink(missing_ok=True)
         resumed = begun and not overwrite
         if not resumed:
@@ -169,6 +178,9 @@ def check_run(
         raise InputError(f"{folder}: is a file; give a folder for the run")
     if not locked:
         refuse_if_in_use(folder)
+    if overwrite:
+        for part in (folder / SHARDS).glob("*"):  # other processes may be at work in there
+            refuse_if_in_use(part)
     old = read_config(folder)
     if old is None:
         others = sorted(e.name for e in folder.iterdir() if e.name != LOCK_NAME and not e.name.endswith(".part"))
@@ -300,6 +312,12 @@ def _append_line(path: Path, line: str) -> None:
             file.seek(-1, os.SEEK_END)
             broken = file.read(1) != b"\n"
         file.write((b"\n" if broken else b"") + line.encode("utf-8") + b"\n")
+
+
+def _left_over(folder: Path) -> list[Path]:
+    """What a crash left half-written. Shards are left alone: who opens one looks after it."""
+    inside = [path for name in _OUR_FOLDERS if name != SHARDS for path in (folder / name).rglob(".*.part")]
+    return [*folder.glob(".*.part"), *inside]
 
 
 def _clear(folder: Path) -> None:

@@ -38,6 +38,7 @@ def planted(videos, seed=0):
         site=np.zeros(4, np.int32), head=np.array([0, 0, 1, 1], np.int32), number=np.array([1, 2, 1, 2], np.int32),
         dictionary=np.ones((4, 3), np.float32), tubelets=tubelets, assignment=concept,
         weights=np.ones(len(rows), np.float32),
+        memberships=np.ones((len(rows), 1), np.float32),
         ids=token_ids(tubelets, concept, {"block_0/attn/key": labels}, ("block_0/attn/key",), GRID, "nearest"),
         labels={"block_0/attn/key": labels}, silhouette=np.ones(4, np.float32), error=np.ones(4, np.float32),
         converged=np.ones(4, bool), video_names=tuple(map(str, range(videos))),

@@ -9,40 +9,16 @@ import pytest
 
 from vtcd_jax import models
 from vtcd_jax.data import Clips
-from vtcd_jax.importance import Explicit, Random, Support, find_targets, leave_one_out, scores
+from vtcd_jax.importance import Explicit, LeaveOneOut, Random, Support, find_targets, scores
 from vtcd_jax.importance.curves import curve_gates, curves_from_scores, removal_counts
 from vtcd_jax.importance.designs import removal_order
+from vtcd_jax.importance.passes import run_block
 from vtcd_jax.importance.support import factors
 from vtcd_jax.models import Edit, InputError, Inputs, Model, videomae
 from vtcd_jax.models.videomae import reconstruction_target
 
 SMALL = {"image_size": 16, "patch_size": 8, "num_frames": 4, "width": 16, "depth": 2, "num_heads": 2}
 forward = jax.jit(models.forward)
-SITES = ("block_0/attn/key", "block_1/attn/key")
-
-
-@pytest.fixture(scope="module")
-def model() -> Model:
-    labels = ("rolling", "dropping", "staying")
-    return models.build(videomae.VideoMAEConfig(num_classes=3, **SMALL), key=jax.random.key(3), labels=labels)
-
-
-@pytest.fixture(scope="module")
-def clips() -> Clips:
-    video = np.random.default_rng(0).integers(0, 256, (3, 4, 16, 16, 3), np.uint8)
-    return Clips.make(video, ["a", "b", "c"], labels=[0, 1, 2])
-
-
-@pytest.fixture(scope="module")
-def support() -> Support:
-    """Eight concepts, four per site (two per head), and tokens of none."""
-    rng = np.random.default_rng(1)
-    ids = {}
-    for s, site in enumerate(SITES):
-        number = rng.integers(-1, 2, (3, 2, 2, 2, 2, 1))
-        head = np.arange(2)[None, None, None, None, :, None]
-        ids[site] = np.where(number < 0, -1, 4 * s + 2 * head + number).astype(np.int32)
-    return Support(ids, 8)
 
 
 def test_minus_one_means_kept_and_gates_multiply_over_slots():
@@ -100,9 +76,7 @@ def test_scores_do_not_depend_on_chunk_or_block(model, clips, support, monkeypat
 
 
 def test_one_compilation_serves_all_clips_and_masks(model, clips, support):
-    from vtcd_jax.importance import engine
-
-    compiled = engine._block._cache_size  # pyright: ignore[reportAttributeAccessIssue]
+    compiled = run_block._cache_size  # pyright: ignore[reportAttributeAccessIssue]
     scores(model, clips, support, Random(jax.random.key(0), 6), score="margin")
     before = compiled()
     fewer = Support({site: ids[[2, 0]] for site, ids in support.ids.items()}, 8)
@@ -147,11 +121,14 @@ def test_a_users_own_score_is_used(model, clips, support):
     assert found["entropy"].shape == (3, 2) and (found["entropy"] > 0).all()
 
 
-def test_leave_one_out_changes_only_what_is_there(model, clips, support):
-    found = scores(model, clips, support, leave_one_out(8), score="logit")["logit"]
-    effect = found[:, -1:] - found[:, :-1]
-    assert (np.abs(effect[~support.present()]) < 1e-6).all()
-    assert (np.abs(effect[support.present()]) > 1e-6).mean() > 0.9
+def test_leave_one_out_removes_what_is_there(model, clips, support):
+    """A row for each concept that a clip has, no more."""
+    found = scores(model, clips, support, LeaveOneOut(8), score="logit")["logit"]
+    untouched = scores(model, clips, support, np.ones((1, 8), np.float32), score="logit")["logit"]
+    present = support.present().sum(1)
+    assert [int(np.isfinite(row).sum()) for row in found] == present.tolist()
+    effect = (untouched - found)[np.isfinite(found)]
+    assert (np.abs(effect) > 1e-6).mean() > 0.9
 
 
 def test_random_rows_depend_on_seed_clip_and_index_alone():

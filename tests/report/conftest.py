@@ -59,6 +59,7 @@ def make_concepts(clips: Clips) -> Concepts:
         tubelets=Tubelets(site, head, video, label, size, feature),
         assignment=(site * per_site + head * PER_HEAD + number).astype(np.int32),
         weights=np.ones(len(rows), np.float32),
+        memberships=np.ones((len(rows), 1), np.float32),
         ids=ids,
         labels=labels,
         silhouette=np.linspace(0.1, 0.6, total, dtype=np.float32),

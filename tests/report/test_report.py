@@ -193,6 +193,7 @@ def test_clips_stay_within_their_room(make, tmp_path):
         tubelets=tubelets,
         assignment=concepts.assignment[kept],
         weights=concepts.weights[kept],
+        memberships=concepts.memberships[kept],
         labels={site: labels[:3] for site, labels in concepts.labels.items()},
         video_names=clips.names,
         video_hashes=clips.hashes,

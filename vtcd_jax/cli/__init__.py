@@ -15,6 +15,13 @@ from collections.abc import Callable
 DESCRIPTION = "Concepts inside video transformers: discover them, rank them by what they do, look at them."
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _SHOWN = 40
+# How each command goes on after an interruption; the others start again.
+_GOES_ON = {
+    "demo": "go on with `vtcd report RUN`",
+    "run": "go on with --resume",
+    "discover": "go on with --resume",
+    **dict.fromkeys(("rank", "curves", "report", "merge"), "go on with the same command"),
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -30,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (Exception, KeyboardInterrupt) as error:
         if "--debug" in arguments:
             raise
-        print(f"vtcd: {_message(error)}", file=sys.stderr)
+        print(f"vtcd: {_message(error, _command(arguments))}", file=sys.stderr)
         return 2 if isinstance(error, InputError) else 1
 
 
@@ -49,6 +56,7 @@ def _parse(arguments: list[str]) -> Callable[[], None]:
         commands.rank,
         commands.curves,
         commands.report,
+        commands.merge,
         commands.convert,
         commands.models,
     )
@@ -82,23 +90,25 @@ def _later(command: Callable[..., None]) -> Callable[..., Callable[[], None]]:
     return take
 
 
-def _message(error: BaseException) -> str:
+def _command(arguments: list[str]) -> str:
+    """The name of the command, "" where there is none."""
+    return next((argument for argument in arguments if not argument.startswith("-")), "")
+
+
+def _message(error: BaseException, command: str) -> str:
     """One or two lines for the user."""
     from vtcd_jax.models.errors import InputError
 
     lines = [line.rstrip() for line in str(error).splitlines() if line.strip()] or ["no reason given"]
     if isinstance(error, InputError):
         return "\n".join(lines[:_SHOWN] + ([f"  ... and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []))
+    again = _GOES_ON.get(command, "start again")
     if isinstance(error, KeyboardInterrupt):
-        return "interrupted; what was finished is saved: go on with --resume"
+        return f"interrupted; what was finished is saved: {again}" if command in _GOES_ON else f"interrupted; {again}"
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
-        full = (
-            "; no half-written file was left: make room and start again (a run with --resume)"
-            if error.errno in _FULL
-            else ""
-        )
+        full = f"; no half-written file was left: make room and {again}" if error.errno in _FULL else ""
         return f"{where}{error.strerror or lines[0]}{full}"
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in lines[0]:
-        return "out of memory; take a smaller --chunk, fewer clips or a smaller model, then go on with --resume"
+        return "out of memory; begin a new run with a smaller --chunk, fewer clips or a smaller model"
     return f"failed: {type(error).__name__}: {lines[0]} (--debug shows where)"

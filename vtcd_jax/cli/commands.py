@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -98,15 +98,43 @@ def discover(
     _run(settings, out, folder, common, last="discover")
 
 
-def rank(run_folder: RunFolder, *, dry_run: bool = False, common: Annotated[Common, Flat] = COMMON) -> None:
+def rank(
+    run_folder: RunFolder,
+    *,
+    shard: Annotated[str | None, tyro.conf.arg(metavar="I/N")] = None,
+    dry_run: bool = False,
+    common: Annotated[Common, Flat] = COMMON,
+) -> None:
     """Rank the concepts of a run (and find them, if that is still to do).
 
     Args:
         run_folder: A run folder.
+        shard: Do only the I-th of N parts of the masked passes, beside other processes that do the others; then `vtcd
+            merge RUN`.
         dry_run: Bound passes, memory and time of the whole run; write nothing.
         common: Options of every command.
     """
-    _go_on(run_folder, dry_run, common, last="rank")
+    if shard is None:
+        _go_on(run_folder, dry_run, common, last="rank")
+    elif dry_run:
+        raise InputError("--shard and --dry-run exclude each other: the bounds are of the whole run; give one of them")
+    else:
+        _rank_shard(run_folder, shard, common)
+
+
+def merge(run_folder: RunFolder, *, common: Annotated[Common, Flat] = COMMON) -> None:
+    """Bring the parts together that `vtcd rank RUN --shard I/N` has made.
+
+    Args:
+        run_folder: A run folder.
+        common: Options of every command.
+    """
+    from vtcd_jax.pipeline.merging import merge as merge_shards
+    from vtcd_jax.runs import open_run
+
+    config = _config(run_folder)
+    with _naming(run_folder), open_run(run_folder, config, resume=True) as opened:
+        print("\n".join(merge_shards(opened).lines()))
 
 
 def curves(run_folder: RunFolder, *, dry_run: bool = False, common: Annotated[Common, Flat] = COMMON) -> None:
@@ -229,18 +257,53 @@ def _check_labels(check: tuple[Path, Path] | None, dry_run: bool) -> None:
     read_labels(check[1])
 
 
-def _go_on(folder: Path, dry_run: bool, common: Common, last: str) -> None:
-    """Continues a run with the settings it was begun with."""
+def _config(folder: Path) -> dict[str, Any]:
+    """What a run folder was begun with. Raises InputError where it is none."""
     from vtcd_jax.runs import read_config
 
     config = read_config(folder)
     if config is None:
         raise InputError(f"{folder}: is not a run folder; begin one with `vtcd run CLIPS --model M --out {folder}`")
+    return config
+
+
+def _settings(folder: Path) -> RunSettings:
+    """The settings that a run was begun with."""
+    config = _config(folder)
     try:
-        settings = settings_of(config)
+        return settings_of(config)
     except InputError as error:
         raise InputError(f"{folder}: {error}") from None
-    _run(settings, folder, Folder(resume=True, dry_run=dry_run), common, last)
+
+
+def _go_on(folder: Path, dry_run: bool, common: Common, last: str) -> None:
+    """Continues a run with the settings it was begun with."""
+    _run(_settings(folder), folder, Folder(resume=True, dry_run=dry_run), common, last)
+
+
+def _rank_shard(folder: Path, text: str, common: Common) -> None:
+    """One shard, in a folder of its own inside the run, which other shards may use at the same time."""
+    from vtcd_jax.concepts import load_concepts
+    from vtcd_jax.pipeline.merging import DONE, open_shard, parse_shard
+    from vtcd_jax.pipeline.sources import RESOLVED, config_json, prepare
+    from vtcd_jax.pipeline.stages import rank_shard
+    from vtcd_jax.runs import check_run
+
+    shard, settings = parse_shard(text), _settings(folder)
+    if settings.stop:
+        raise InputError(
+            f"--shard {text}: the run was begun with --stop, which looks at all clips together; leave it out"
+        )
+    check_run(folder, resume=True)
+    concepts = load_concepts(folder)
+    with Progress(common.quiet) as progress:
+        prepared = prepare(settings, lambda done, total: progress("read", done, total))
+        config = config_json(settings, prepared)
+        check_run(folder, config, resume=True, ignore=(*RESOLVED, "made_with"))
+        with _naming(folder), open_shard(folder, config, shard) as opened:
+            rank_shard(opened, settings, prepared, concepts, shard, progress)
+            opened.event(DONE)
+    print(f"shard {text} is done; when all are: vtcd merge {folder}")
 
 
 def _run(settings: RunSettings, out: Path, folder: Folder, common: Common, last: str) -> None:
@@ -255,12 +318,16 @@ def _run(settings: RunSettings, out: Path, folder: Folder, common: Common, last:
         if folder.dry_run:
             from vtcd_jax.pipeline.planning import plan
 
+            _print_wrong(prepared)
             print("\n".join(plan(settings, prepared).lines()))
             return
         settings = dataclasses.replace(settings, scores=prepared.scores)
         config = config_json(settings, prepared)
         options = {"resume": folder.resume, "overwrite": folder.overwrite, "ignore": RESOLVED}
         with _naming(out), open_run(out, config, **options) as opened:
+            _print_wrong(prepared)
+            if prepared.wrong:
+                opened.event("wrong clips", {"names": list(prepared.wrong), "left_out": prepared.only_correct})
             _stages(opened, settings, prepared, progress, last)
 
 
@@ -288,8 +355,10 @@ def _stages(run, settings, prepared, progress, last: str) -> None:
     print(f"{len(concepts)} concepts in {_clips(prepared.clips)}: {run.folder / 'concepts.csv'}")
     if last == "discover":
         return
-    importance = stages.rank_stage(run, settings, prepared, concepts, progress)
-    best = importance[0].order()[0]
+    ranked = stages.rank_stage(run, settings, prepared, concepts, progress)
+    importance, best = ranked.importance, ranked.importance[0].order()[0]
+    for look in ranked.looks:
+        print(look.line())
     print(f"most important by {_words(importance[0].score)}: {concepts.names[best]}: {run.folder / 'importance.csv'}")
     if last == "rank":
         return
@@ -301,8 +370,16 @@ def _stages(run, settings, prepared, progress, last: str) -> None:
         return
     from vtcd_jax.pipeline.reporting import report_stage
 
-    path = report_stage(run, settings, prepared, concepts, importance, drawn, overlaps, progress)
+    path = report_stage(run, settings, prepared, concepts, ranked, drawn, overlaps, progress)
     print(f"report: {path.resolve()}")
+
+
+def _print_wrong(prepared) -> None:
+    """Clips that the untouched network gets wrong, which the score of a removed concept can hardly show."""
+    if prepared.wrong:
+        done = "left out" if prepared.only_correct else "kept (--only-correct leaves them out)"
+        names = ", ".join(prepared.wrong[:5]) + (", ..." if len(prepared.wrong) > 5 else "")
+        print(f"the untouched network gets {_clips(prepared.wrong)} wrong, {done}: {names}")
 
 
 def _print_curves(drawn, overlaps) -> None:

@@ -22,12 +22,14 @@ TITLES = {
     "report": ("report", "page"),
 }
 _PLURAL = {"pass": "passes"}
-_FORMAT = "{desc:<19} {n_fmt}/{total_fmt} {unit} |{bar:20}| {elapsed} gone, {remaining} left"
+# The bar takes what room is left, and comes last: a narrow terminal cuts nothing else off.
+_FORMAT = "{desc:<18} {n_fmt}/{total_fmt} UNIT{postfix}, {remaining} left, {rate_noinv_fmt} |{bar}|"
 
 
 class Progress:
-    """Called as progress(stage, done, total); closes what is open at the end of a ``with`` block.
+    """Called as progress(stage, done, total, detail); closes what is open at the end of a ``with`` block.
 
+    detail: a word about the work beside the numbers, such as "3/12 clips".
     A stage begins with its first call, which may find work done already: the rate counts only what follows.
     quiet: show nothing.
     """
@@ -37,19 +39,19 @@ class Progress:
         self._bars: dict[str, tqdm] = {}
         self._begun: dict[str, float] = {}
 
-    def __call__(self, stage: str, done: int, total: int) -> None:
+    def __call__(self, stage: str, done: int, total: int, detail: str = "") -> None:
         if self._quiet:
             return
         begun = self._begun.setdefault(stage, time.monotonic())
         if self._lively:
-            self._draw(stage, done, total)
+            self._draw(stage, done, total, detail)
         elif done >= total and stage != "read":  # an error about a clip shall stand alone
             title, unit = _words(stage, total)
             print(f"{title:<19} {total} {unit}, {time.monotonic() - begun:.1f} s", file=sys.stderr, flush=True)
         if done >= total:
             del self._begun[stage]
 
-    def _draw(self, stage: str, done: int, total: int) -> None:
+    def _draw(self, stage: str, done: int, total: int, detail: str) -> None:
         from tqdm import tqdm
 
         if stage not in self._bars:
@@ -59,13 +61,14 @@ class Progress:
                 total=total,
                 initial=done,
                 desc=title,
-                unit=unit,
-                bar_format=_FORMAT,
+                unit="",
+                bar_format=_FORMAT.replace("UNIT", unit),
                 smoothing=0.1,
                 ncols=width,
                 nrows=20,
             )
         bar = self._bars[stage]
+        bar.set_postfix_str(detail, refresh=False)
         bar.update(done - bar.n)
         if done >= total:
             self._bars.pop(stage).close()

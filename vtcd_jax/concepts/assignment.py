@@ -46,9 +46,10 @@ def assign(
         raise InputError("features and dictionary differ in channels; use the model the concepts were found in")
     assignment = np.full(len(tubelets), -1, np.int32)
     weights = np.zeros(len(tubelets), np.float32)
+    memberships = np.zeros((len(tubelets), int(concepts.number.max())), np.float32)
     silhouette, error = np.full((2, len(concepts)), np.nan, np.float32)
     for s, name in enumerate(names):
-        _assign_site(s, heads[name], tubelets, concepts, assignment, weights, silhouette, error)
+        _assign_site(s, heads[name], tubelets, concepts, assignment, weights, memberships, silhouette, error)
         if progress:
             progress("assign", s + 1, len(names))
     return Concepts(
@@ -62,6 +63,7 @@ def assign(
         tubelets=tubelets,
         assignment=assignment,
         weights=weights,
+        memberships=memberships,
         ids=token_ids(tubelets, assignment, labels, names, grid, config.grid_rule),
         labels=labels,
         silhouette=silhouette,
@@ -88,10 +90,11 @@ def _assign_site(
     concepts: Concepts,
     assignment: np.ndarray,
     weights: np.ndarray,
+    memberships: np.ndarray,
     silhouette: np.ndarray,
     error: np.ndarray,
 ) -> None:
-    """Fills in the four result arrays for one site, all heads in one compiled call."""
+    """Fills in the five result arrays for one site, all heads in one compiled call."""
     rows = padded_rows(tubelets, site, heads, widest(tubelets))
     own = [np.flatnonzero((concepts.site == site) & (concepts.head == head)) for head in range(heads)]
     missing = [str(head) for head in range(heads) if not len(own[head])]
@@ -108,6 +111,7 @@ def _assign_site(
     for head, ids in enumerate(own):
         real = rows[head] >= 0
         assignment[rows[head, real]] = ids[chosen[head, real]]
+        memberships[rows[head, real], : len(ids)] = codes[head, real, : len(ids)]
         weights[rows[head, real]] = codes[head, real, chosen[head, real]]
         silhouette[ids], error[ids] = widths[head], errors[head]
 

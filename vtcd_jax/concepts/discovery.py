@@ -47,13 +47,13 @@ class _Layer(NamedTuple):
 
 
 class _Head(NamedTuple):
-    """Concepts of one head: rows of its tubelets, concept per row from 0, deciding weight, dictionary,
+    """Concepts of one head: rows of its tubelets, concept per row from 0, deciding factor [row, concept], dictionary,
     quality.
     """
 
     rows: np.ndarray
     concept: np.ndarray
-    weights: np.ndarray
+    memberships: np.ndarray
     dictionary: np.ndarray
     silhouette: float
     error: float
@@ -156,9 +156,10 @@ def _head(
     """One head's concepts, without those that no tubelet chose."""
     real = rows >= 0
     used, concept = np.unique(chosen[real], return_inverse=True)
-    weights = deciding[real, chosen[real]]
     error, converged = float(fit.error[head, -1]), bool(fit.converged[head])
-    return _Head(rows[real], concept, weights, np.asarray(fit.dictionary)[head, used], width, error, converged)
+    return _Head(
+        rows[real], concept, deciding[real][:, used], np.asarray(fit.dictionary)[head, used], width, error, converged
+    )
 
 
 def mean_silhouettes(X: np.ndarray, labels: np.ndarray, groups: int) -> np.ndarray:
@@ -186,13 +187,16 @@ def _gather(
     """Numbers the concepts of all heads through and puts everything into one result."""
     assignment = np.full(len(tubelets), -1, np.int32)
     weights = np.zeros(len(tubelets), np.float32)
+    largest = max(len(part.dictionary) for layer in found for part in layer)
+    memberships = np.zeros((len(tubelets), largest), np.float32)
     columns: dict[str, list] = {name: [] for name in ("site", "head", "number", "silhouette", "error", "converged")}
     total = 0
     for s, layer in enumerate(found):
         for h, part in enumerate(layer):
             assignment[part.rows] = total + part.concept
-            weights[part.rows] = part.weights
             k = len(part.dictionary)
+            weights[part.rows] = part.memberships[np.arange(len(part.rows)), part.concept]
+            memberships[part.rows, :k] = part.memberships
             total += k
             values = (s, h, None, part.silhouette, part.error, part.converged)
             for name, value in zip(columns, values, strict=True):
@@ -206,6 +210,7 @@ def _gather(
         tubelets=tubelets,
         assignment=assignment,
         weights=weights,
+        memberships=memberships,
         ids=token_ids(tubelets, assignment, labels, names, grid, settings["slic"]["grid_rule"]),
         labels=labels,
         settings=settings,

@@ -29,7 +29,7 @@ COLUMNS = (
 )
 
 _CONCEPT_FIELDS = (
-    "site", "head", "number", "dictionary", "assignment", "weights", "silhouette", "error", "converged",
+    "site", "head", "number", "dictionary", "assignment", "weights", "memberships", "silhouette", "error", "converged",
 )
 _TUBELET_FIELDS = ("site", "head", "video", "label", "size", "feature")
 _TEXT_FIELDS = ("sites", "grid", "slic_grid", "settings", "video_names", "video_hashes")

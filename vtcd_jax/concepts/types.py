@@ -45,6 +45,7 @@ class Concepts:
     tubelets:   all tubelets of these clips.
     assignment: int32 [tubelet], the concept of each.
     weights:    float32 [tubelet], the entry of G or H that decided it.
+    memberships: float32 [tubelet, number], the tubelet's entries of G or H for all concepts of its head, 0 beyond them.
     ids:        site -> int32 [video, time, height, width, head, 1], concept of each token, -1 for none.
     labels:     site -> uint8 [video, time', height', width', head], SLIC labels.
     silhouette: float32 [concept], mean silhouette of its head; nan where undefined (one concept only).
@@ -64,6 +65,7 @@ class Concepts:
     tubelets: Tubelets
     assignment: np.ndarray
     weights: np.ndarray
+    memberships: np.ndarray
     ids: dict[str, np.ndarray]
     labels: dict[str, np.ndarray]
     silhouette: np.ndarray

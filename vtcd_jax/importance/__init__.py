@@ -10,19 +10,35 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .curves import Curves, attribution_curve, layer_importance, released_area
-    from .designs import Explicit, Random, leave_one_out
+    from .blocks import Hadamard
+    from .convergence import Convergence
+    from .curves import Curves, attribution_curve, in_layer, layer_importance, released_area
+    from .designs import Bernoulli, Explicit, LeaveOneOut, Paired, Random
     from .engine import scores
-    from .ranking import Importance, cris, importance_from_scores
+    from .estimators import ESTIMATORS
+    from .gradients import gradient_gate, integrated_gradients
+    from .null import permutation_null
+    from .occluding import occlusion
+    from .placement import make_mesh
+    from .ranking import DESIGNS, cris, importance_from_scores
+    from .result import Importance
     from .score import SCORES, Context, score_functions
-    from .support import Support
+    from .support import MODES, Support
     from .targets import Targets, find_targets
 
 _HOMES = {
+    "Bernoulli": "designs",
     "Context": "score",
+    "Convergence": "convergence",
     "Curves": "curves",
+    "DESIGNS": "ranking",
+    "ESTIMATORS": "estimators",
     "Explicit": "designs",
-    "Importance": "ranking",
+    "Hadamard": "blocks",
+    "Importance": "result",
+    "LeaveOneOut": "designs",
+    "MODES": "support",
+    "Paired": "designs",
     "Random": "designs",
     "SCORES": "score",
     "Support": "support",
@@ -30,17 +46,23 @@ _HOMES = {
     "attribution_curve": "curves",
     "cris": "ranking",
     "find_targets": "targets",
+    "gradient_gate": "gradients",
     "importance_from_scores": "ranking",
+    "in_layer": "curves",
+    "integrated_gradients": "gradients",
     "layer_importance": "curves",
-    "leave_one_out": "designs",
+    "make_mesh": "placement",
+    "occlusion": "occluding",
+    "permutation_null": "null",
     "released_area": "curves",
     "score_functions": "score",
     "scores": "engine",
 }
 __all__ = [
-    "SCORES", "Context", "Curves", "Explicit", "Importance", "Random", "Support", "Targets", "attribution_curve",
-    "cris", "find_targets", "importance_from_scores", "layer_importance", "leave_one_out", "released_area",
-    "score_functions", "scores",
+    "Bernoulli", "Context", "Convergence", "Curves", "DESIGNS", "ESTIMATORS", "Explicit", "Hadamard", "Importance",
+    "LeaveOneOut", "MODES", "Paired", "Random", "SCORES", "Support", "Targets", "attribution_curve", "cris",
+    "find_targets", "gradient_gate", "importance_from_scores", "in_layer", "integrated_gradients",
+    "layer_importance", "make_mesh", "occlusion", "permutation_null", "released_area", "score_functions", "scores",
 ]  # fmt: skip
 
 

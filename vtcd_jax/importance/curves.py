@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
+from scipy import stats
 
 from vtcd_jax.concepts import Concepts
 from vtcd_jax.data import Clips
@@ -46,6 +48,11 @@ class Curves:
     areas: np.ndarray
     areas_se: np.ndarray
 
+    def area_half_widths(self, level: float = 0.95) -> np.ndarray:
+        """float64 [order]: half the width of Student's interval of each area, over clips."""
+        clips = self.scores.shape[1]
+        return stats.t.ppf((1 + level) / 2, clips - 1) * self.areas_se if clips > 1 else self.areas_se
+
     def mean(self) -> np.ndarray:
         """float64 [order, step]: over clips."""
         return self.scores.mean(1)
@@ -63,11 +70,16 @@ def attribution_curve(
     key: jax.Array,
     target: str | int | None = None,
     targets: Targets | None = None,
+    mode: str = "zero",
     chunk: int | None = None,
+    mesh: Mesh | None = None,
+    dtype: str | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Curves:
-    """Curves on ``clips`` for concepts ranked by ``order`` (most important first), all layers and heads together.
+    """Curves on ``clips`` for concepts ranked by ``order`` (most important first).
 
+    order: int, all concepts, or those of a layer alone (``in_layer``): then the others stay.  mode, chunk, mesh, dtype:
+    as for ``scores``.
     steps: removals between nothing and everything.  repeats: random orders.  targets: what each clip's score is
     about, else the class ``target`` for all, else what ``find_targets`` finds.
     """
@@ -75,9 +87,12 @@ def attribution_curve(
     name = next(iter(score_functions(score)))
     targets = find_targets(model, clips, target=target) if targets is None else targets
     counts = removal_counts(len(order), steps)
-    design = curve_gates(order, counts, repeats, key)
+    design = curve_gates(order, counts, repeats, key, len(concepts))
     support = Support(concepts.ids, len(concepts))
-    found = run_scores(model, clips, support, design, score=score, targets=targets, chunk=chunk, progress=progress)
+    found = run_scores(
+        model, clips, support, design, score=score, targets=targets, mode=mode, chunk=chunk, mesh=mesh, dtype=dtype,
+        progress=progress,
+    )  # fmt: skip
     return curves_from_scores(name, counts, len(order), found[name], repeats)
 
 
@@ -88,10 +103,22 @@ def removal_counts(concepts: int, steps: int) -> np.ndarray:
     return np.unique(np.round(np.linspace(0, concepts, steps + 1)).astype(int))
 
 
-def curve_gates(order: np.ndarray, counts: np.ndarray, repeats: int, key: jax.Array) -> np.ndarray:
-    """float32 gates [(2 + repeats) · step, concept]: most first, least first, then the random orders."""
-    randoms = [np.asarray(jax.random.permutation(jax.random.fold_in(key, i), len(order))) for i in range(repeats)]
-    return np.concatenate([removal_order(o, counts).gates for o in (order, order[::-1], *randoms)])
+def in_layer(order: np.ndarray, concepts: Concepts, layer: int) -> np.ndarray:
+    """The part of a ranking that lies in one layer."""
+    return order[np.asarray(concepts.layers)[concepts.site[order]] == layer]
+
+
+def curve_gates(
+    order: np.ndarray, counts: np.ndarray, repeats: int, key: jax.Array, concepts: int | None = None
+) -> np.ndarray:
+    """float32 gates [(2 + repeats) · step, concept]: most first, least first, then the random orders.
+
+    concepts: number of all concepts, where ``order`` has but some.
+    """
+    randoms = [
+        order[np.asarray(jax.random.permutation(jax.random.fold_in(key, i), len(order)))] for i in range(repeats)
+    ]
+    return np.concatenate([removal_order(o, counts, concepts).gates for o in (order, order[::-1], *randoms)])
 
 
 def curves_from_scores(name: str, counts: np.ndarray, concepts: int, scores: np.ndarray, repeats: int) -> Curves:

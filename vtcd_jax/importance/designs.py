@@ -3,6 +3,17 @@
 A design gives, for one clip and a range of mask indices, the gates [mask, concept] (1 kept, 0 removed). Each row is a
 function of (key, content hash of the clip, mask index, present concepts) alone, so adding a clip, chunking, sharding or
 interrupting a run changes no draw.
+
+    random            the paper's: in every mask a fixed share of the concepts is removed
+    bernoulli         every concept is removed by its own coin
+    paired            a fair coin for every concept, each mask followed by its complement
+    hadamard          blocks of rows in which every two concepts are balanced against each other
+    folded-hadamard   the same, each row followed by its complement            (``blocks``)
+    heads             folded-hadamard over heads: the concepts of a head go together
+    leave-one-out     one present concept at a time: occlusion
+
+Concepts that a clip does not have are no players (their gates stay 1), but for ``Random(players="all")``, which the
+released code needs.
 """
 
 from __future__ import annotations
@@ -11,25 +22,47 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from vtcd_jax.models import InputError
 
+from .draws import generator, key_bytes
+
 
 @runtime_checkable
 class Design(Protocol):
-    """``rows(clip_hash, start, stop, present)`` -> float32 gates [stop - start, concept]; ``masks`` rows per clip."""
+    """``masks``: the most rows of a clip.  ``count(present)``: the rows of a clip that has these concepts.
+    ``rows(clip_hash, start, stop, present)`` -> float32 gates [stop - start, concept].
+    ``paired``: whether rows 2k and 2k + 1 are complements of each other.  ``ratio``: share of players removed.
+    """
 
     @property
     def masks(self) -> int: ...
 
+    @property
+    def paired(self) -> bool: ...
+
+    @property
+    def ratio(self) -> float: ...
+
+    def count(self, present: np.ndarray) -> int: ...
+
     def rows(self, clip_hash: str, start: int, stop: int, present: np.ndarray) -> np.ndarray: ...
+
+
+def check_masks(masks: int) -> None:
+    if masks < 2:
+        raise InputError(f"--masks {masks} must be at least 2")
+
+
+def check_ratio(ratio: float) -> None:
+    if not 0 < ratio < 1:
+        raise InputError(f"--ratio {ratio} must lie between 0 and 1")
 
 
 @dataclass(frozen=True)
 class Random:
-    """The paper's design: in every mask a fixed share of the concepts, drawn without replacement, is removed.
+    """The paper's design: in every mask a fixed share of the players, drawn without replacement, is removed.
 
     key:     seed of the draws.  masks: rows per clip.  ratio: share removed, ``int(players * ratio)``.
     players: "present" draws among the clip's own concepts; "all" among all of them, as the released code does.
@@ -39,30 +72,88 @@ class Random:
     masks: int
     ratio: float = 0.5
     players: str = "present"
+    paired = False
 
     def __post_init__(self) -> None:
-        if not 0 < self.ratio < 1:
-            raise InputError(f"--ratio {self.ratio} must lie between 0 and 1")
-        if self.masks < 2:
-            raise InputError(f"--masks {self.masks} must be at least 2")
+        check_masks(self.masks)
+        check_ratio(self.ratio)
         if self.players not in ("present", "all"):
             raise ValueError(f"players {self.players!r}; known: 'present', 'all'")
 
+    def count(self, present: np.ndarray) -> int:
+        return self.masks
+
     def rows(self, clip_hash: str, start: int, stop: int, present: np.ndarray) -> np.ndarray:
-        players = present if self.players == "present" else np.ones_like(present)
-        clip_key = jax.random.fold_in(self.key, int(clip_hash[:8], 16))
-        removed = int(players.sum() * self.ratio)
-        return np.asarray(_random_rows(clip_key, jnp.arange(start, stop), jnp.asarray(players), removed))
+        players = np.flatnonzero(present) if self.players == "present" else np.arange(len(present))
+        removed = int(len(players) * self.ratio)
+        gates, key = np.ones((stop - start, len(present)), np.float32), key_bytes(self.key)
+        for row, index in enumerate(range(start, stop)):
+            gates[row, generator(key, clip_hash, index).permutation(players)[:removed]] = 0
+        return gates
 
 
-@jax.jit
-def _random_rows(key: jax.Array, index: jax.Array, players: jax.Array, removed: jax.Array | int) -> jax.Array:
-    def row(i: jax.Array) -> jax.Array:
-        draw = jnp.where(players, jax.random.uniform(jax.random.fold_in(key, i), players.shape), 2.0)
-        rank = jnp.argsort(jnp.argsort(draw))
-        return jnp.where(rank < removed, 0.0, 1.0)
+@dataclass(frozen=True)
+class Bernoulli:
+    """Every present concept is removed with probability ``ratio``, independently of all others."""
 
-    return jax.vmap(row)(index)
+    key: jax.Array
+    masks: int
+    ratio: float = 0.5
+    paired = False
+
+    def __post_init__(self) -> None:
+        check_masks(self.masks)
+        check_ratio(self.ratio)
+
+    def count(self, present: np.ndarray) -> int:
+        return self.masks
+
+    def rows(self, clip_hash: str, start: int, stop: int, present: np.ndarray) -> np.ndarray:
+        key = key_bytes(self.key)
+        coins = [generator(key, clip_hash, index).random(len(present)) for index in range(start, stop)]
+        return np.where(present & (np.array(coins) < self.ratio), 0, 1).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Fair coins; row 2k + 1 removes what row 2k keeps. An odd number of masks is rounded down."""
+
+    key: jax.Array
+    masks: int
+    paired, ratio = True, 0.5
+
+    def __post_init__(self) -> None:
+        check_masks(self.masks)
+
+    def count(self, present: np.ndarray) -> int:
+        return self.masks // 2 * 2
+
+    def rows(self, clip_hash: str, start: int, stop: int, present: np.ndarray) -> np.ndarray:
+        key, pairs = key_bytes(self.key), range(start // 2, (stop + 1) // 2)
+        kept = np.array([generator(key, clip_hash, pair).random(len(present)) < 0.5 for pair in pairs])
+        both = np.stack([kept, ~kept], axis=1).reshape(-1, len(present)) | ~present
+        return both[start % 2 :][: stop - start].astype(np.float32)
+
+
+@dataclass(frozen=True)
+class LeaveOneOut:
+    """Occlusion: row i removes the clip's i-th present concept alone. concepts: number of all concepts."""
+
+    concepts: int
+    paired, ratio = False, 0.0
+
+    @property
+    def masks(self) -> int:
+        return self.concepts
+
+    def count(self, present: np.ndarray) -> int:
+        return int(present.sum())
+
+    def rows(self, clip_hash: str, start: int, stop: int, present: np.ndarray) -> np.ndarray:
+        removed = np.flatnonzero(present)[start:stop]
+        gates = np.ones((len(removed), len(present)), np.float32)
+        gates[np.arange(len(removed)), removed] = 0
+        return gates
 
 
 @dataclass(frozen=True)
@@ -70,21 +161,27 @@ class Explicit:
     """Given gates, the same for every clip: float [mask, concept] in [0, 1]."""
 
     gates: np.ndarray
+    paired, ratio = False, 0.0
 
     @property
     def masks(self) -> int:
+        return len(self.gates)
+
+    def count(self, present: np.ndarray) -> int:
         return len(self.gates)
 
     def rows(self, clip_hash: str, start: int, stop: int, present: np.ndarray) -> np.ndarray:
         return np.asarray(self.gates[start:stop], np.float32)
 
 
-def leave_one_out(concepts: int) -> Explicit:
-    """Occlusion: row i removes concept i alone; the last row removes none."""
-    return Explicit(np.concatenate([1 - np.eye(concepts, dtype=np.float32), np.ones((1, concepts), np.float32)]))
+def nothing_removed(concepts: int) -> Explicit:
+    """One row that keeps everything."""
+    return Explicit(np.ones((1, concepts), np.float32))
 
 
-def removal_order(order: np.ndarray, counts: np.ndarray) -> Explicit:
-    """Row s removes the first ``counts[s]`` concepts of ``order``."""
-    rank = np.argsort(order)
-    return Explicit((rank[None, :] >= np.asarray(counts)[:, None]).astype(np.float32))
+def removal_order(order: np.ndarray, counts: np.ndarray, concepts: int | None = None) -> Explicit:
+    """Row s removes the first ``counts[s]`` concepts of ``order``. concepts: of all, where ``order`` has but some."""
+    place = np.full(len(order) if concepts is None else concepts, len(order))
+    place[order] = np.arange(len(order))
+    kept = place[None, :] >= np.asarray(counts)[:, None]
+    return Explicit(kept.astype(np.float32))

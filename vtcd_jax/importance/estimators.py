@@ -1,28 +1,56 @@
-"""From scores of masked passes to the importance of each concept, with standard errors.
+"""From scores of one clip's masked passes to the importance of each concept, with the noise of the masks.
 
     y_k      score of mask k            y_0  score with nothing removed
-    M_ki     1 where mask k keeps concept i, else 0
+    M_ki     1 where mask k keeps concept i, else 0;  X = 2 M - 1
 
-    contrast   mean(y | kept) - mean(y | removed): a centred estimate of the Banzhaf value, 0 for no influence
-    paper      mean_k (y_0 - y_k)(1 - M_ki)                Kowal et al. (2024), equation 6
-    released   Σ_k y_k M_ki                                 the authors' code: not centred, not divided
+    contrast     mean(y | kept) - mean(y | removed): a centred estimate of the Banzhaf value, 0 for no influence
+    regression   twice the slopes of y on X, by least squares: the same value, free of the other concepts' own effects
+    paper        mean_k (y_0 - y_k)(1 - M_ki)                Kowal et al. (2024), equation 6
+    released     Σ_k y_k M_ki                                 the authors' code: not centred, not divided
+    drop         y_0 - y_k where mask k removes i alone       occlusion
 
-All are "higher is more important" and are averaged over clips. Standard errors come from the spread of the terms over
-the masks of one clip (``for these clips``) and from the spread of the clips' values (``for new clips``).
+All are "higher is more important". Masks that come in complementary pairs are read by their differences
+``d = (y(M) - y(1 - M)) / 2``; whole Hadamard blocks by their columns, where contrast and regression are one
+(``hadamard_estimate``). Wang & Jia (2023), "Data Banzhaf"; Liu et al. (2024), "Kernel Banzhaf".
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 
 from vtcd_jax.models import InputError
 
-Estimate = tuple[np.ndarray, np.ndarray]
+from .blocks import Hadamard
+from .designs import Design, LeaveOneOut
+
+LEAST_BLOCKS = 3  # whole blocks from which each concept's error is its own; with fewer they are pooled
 
 
-def contrast(y: Float[np.ndarray, " mask"], kept: Float[np.ndarray, "mask concept"], baseline: float) -> Estimate:
-    """(value, variance over masks), each [concept]; 0 with variance 0 where a concept was always kept."""
+@dataclass(frozen=True)
+class Estimate:
+    """One clip's importance.
+
+    value:    float64 [concept], 0 for a concept that no mask removed.
+    variance: float64 [concept], of ``value`` over draws of the masks.
+    dof:      degrees of freedom of ``variance``.
+    pooled:   whether ``variance`` is one number for all concepts, from residuals; too few blocks for more.
+    """
+
+    value: np.ndarray
+    variance: np.ndarray
+    dof: float
+    pooled: bool = False
+
+
+Scores = Float[np.ndarray, " mask"]
+Kept = Float[np.ndarray, "mask concept"]
+
+
+def contrast(y: Scores, kept: Kept) -> Estimate:
+    """From independent masks."""
     times_kept, times_removed = kept.sum(0), (1 - kept).sum(0)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean_kept, mean_removed = y @ kept / times_kept, y @ (1 - kept) / times_removed
@@ -32,37 +60,136 @@ def contrast(y: Float[np.ndarray, " mask"], kept: Float[np.ndarray, "mask concep
         value = mean_kept - mean_removed
         variance = spread_kept / times_kept + spread_removed / times_removed
     played = (times_kept > 0) & (times_removed > 0)
-    return np.where(played, value, 0.0), np.where(played & np.isfinite(variance), np.maximum(variance, 0), 0.0)
+    variance = np.where(played & np.isfinite(variance), np.maximum(variance, 0), 0.0)
+    return Estimate(np.where(played, value, 0.0), variance, max(len(y) - 2, 1))
 
 
-def paper(y: Float[np.ndarray, " mask"], kept: Float[np.ndarray, "mask concept"], baseline: float) -> Estimate:
-    """(value, variance over masks), each [concept]."""
+def paired_contrast(y: Scores, kept: Kept) -> Estimate:
+    """From pairs of complements, rows 2k and 2k + 1: the mean over pairs of ``2 d X``."""
+    half = (y[0::2] - y[1::2]) / 2
+    signs = np.where(played(kept), 2 * kept[0::2] - 1, 0.0)
+    mean = half @ signs / len(half)
+    spread = np.maximum(half**2 @ signs**2 / len(half) - mean**2, 0) / max(len(half) - 1, 1)
+    return Estimate(2 * mean, 4 * spread, max(len(half) - 1, 1))
+
+
+def paper(y: Scores, kept: Kept, baseline: float) -> Estimate:
     return _mean_of_products(baseline - y, 1 - kept)
 
 
-def released(y: Float[np.ndarray, " mask"], kept: Float[np.ndarray, "mask concept"], baseline: float) -> Estimate:
-    """(value, variance over masks), each [concept]: a sum over masks, so it grows with their number."""
-    value, variance = _mean_of_products(y, kept)
-    return value * len(y), variance * len(y) ** 2
+def released(y: Scores, kept: Kept) -> Estimate:
+    """A sum over masks, so it grows with their number."""
+    found, masks = _mean_of_products(y, kept), len(y)
+    return Estimate(found.value * masks, found.variance * masks**2, found.dof)
+
+
+def drop(y: Scores, kept: Kept, baseline: float) -> Estimate:
+    """Each row removes one concept alone; exact, so without variance."""
+    return Estimate((baseline - y) @ (1 - kept), np.zeros(kept.shape[1]), 1.0)
+
+
+def regression(y: Scores, kept: Kept, paired: bool) -> Estimate:
+    """Least squares with errors that hold for any distribution of the residuals (HC2).
+
+    Pairs are regressed through the origin by their differences. Masks that all remove equally many concepts leave one
+    direction open, the mean of all effects; it is set to 0, as their contrast does. Raises InputError for too few masks.
+    """
+    players = played(kept)
+    X = (2 * kept - 1)[:, players]
+    if paired:
+        target, X = (y[0::2] - y[1::2]) / 2, X[0::2]
+    else:
+        target, X = y - y.mean(), X - X.mean(0)
+    rows, spent = len(target), int(not paired)
+    if rows - spent <= X.shape[1]:
+        need = (X.shape[1] + 1 + spent) * (2 if paired else 1)
+        raise InputError(
+            f"estimator 'regression' needs at least {need} masks for the {X.shape[1]} concepts of a clip, got {len(y)}; "
+            "raise --masks, or take --estimator contrast"
+        )
+    left, strength, right = np.linalg.svd(X, full_matrices=False)
+    used = strength > 1e-9 * strength.max(initial=0)
+    left, inverse = left[:, used], right[used].T / strength[used]
+    residual = target - left @ (left.T @ target)
+    dof = rows - spent - int(used.sum())
+    leverage = np.minimum((left**2).sum(1) + spent / rows, 1 - 1e-9)
+    smoother = 2 * inverse @ left.T  # [concept, row]
+    value, variance = np.zeros(kept.shape[1]), np.zeros(kept.shape[1])
+    value[players], variance[players] = smoother @ target, smoother**2 @ (residual**2 / (1 - leverage))
+    return Estimate(value, variance, dof)
+
+
+def hadamard_estimate(y: Scores, design: Hadamard, clip_hash: str, present: np.ndarray) -> Estimate:
+    """From whole blocks: every column's contrast, the players' and those that no one has."""
+    size, count = design.block_rows(present), len(y) // design.block_rows(present)
+    effects, spare = [], []
+    for block in range(count):
+        signs, part = design.signs(clip_hash, block, present), y[block * size : (block + 1) * size]
+        halves = (part[0::2] - part[1::2]) / 2 if design.folded else part
+        columns = 2 * (halves @ signs.matrix) / len(halves)
+        effects.append(columns[: signs.players])
+        spare.append(columns[signs.players :])
+    by_block, spare_effects = np.array(effects), np.array(spare)
+    players = by_block.shape[1]
+    if count >= LEAST_BLOCKS:
+        variance, dof, pooled = by_block.var(0, ddof=1) / count, count - 1, False
+    else:
+        between = by_block.var(0, ddof=1).sum() if count > 1 else 0.0
+        dof, pooled = spare_effects.size + players * (count - 1), True
+        squares = (spare_effects**2).sum() + between
+        variance = np.full(players, squares / dof / count)
+    numbers = design.players(present)
+    value = np.where(numbers >= 0, by_block.mean(0)[numbers], 0.0)
+    return Estimate(value, np.where(numbers >= 0, variance[numbers], 0.0), dof, pooled)
 
 
 def _mean_of_products(y: np.ndarray, picked: np.ndarray) -> Estimate:
     """Mean over masks of ``y · picked`` and the variance of that mean; ``picked`` is 0 or 1."""
     mean = y @ picked / len(y)
-    spread = np.maximum(y**2 @ picked / len(y) - mean**2, 0) * len(y) / max(len(y) - 1, 1)
-    return mean, spread / len(y)
+    spread = np.maximum(y**2 @ picked / len(y) - mean**2, 0) / max(len(y) - 1, 1)
+    return Estimate(mean, spread, max(len(y) - 1, 1))
 
 
-ESTIMATORS = {"contrast": contrast, "paper": paper, "released": released}
+def played(kept: np.ndarray) -> np.ndarray:
+    """bool [concept]: removed by some mask and kept by another."""
+    return (kept.min(0) < 1) & (kept.max(0) > 0)
 
 
-def per_clip(
-    estimator: str,
-    scores: Float[np.ndarray, " mask"],
-    kept: Shaped[np.ndarray, "mask concept"],
-    baseline: float,
+ESTIMATORS = ("contrast", "regression", "paper", "released", "drop")
+
+
+def default_estimator(design: Design) -> str:
+    """What fits a design best: least squares where masks are plenty and unbalanced, else the contrast."""
+    return "drop" if isinstance(design, LeaveOneOut) else "contrast"
+
+
+def estimate(
+    estimator: str, design: Design, y: np.ndarray, baseline: float, clip_hash: str, present: np.ndarray
 ) -> Estimate:
-    """One clip's importance and its variance over masks, float64 [concept]. Raises InputError for an unknown name."""
+    """One clip's importance from its scores [mask] under the first rows of a design.
+
+    Raises InputError for an unknown estimator, and for too few masks.
+    """
     if estimator not in ESTIMATORS:
         raise InputError(f"unknown estimator {estimator!r}; known: {', '.join(ESTIMATORS)}")
-    return ESTIMATORS[estimator](np.asarray(scores, np.float64), np.asarray(kept, np.float64), float(baseline))
+    y = np.asarray(y, np.float64)
+    if isinstance(design, Hadamard) and estimator in ("contrast", "regression") and _has_block(design, y, present):
+        whole = len(y) // design.block_rows(present) * design.block_rows(present)
+        return hadamard_estimate(y[:whole], design, clip_hash, present)
+    kept = design.rows(clip_hash, 0, len(y), present).astype(np.float64)
+    return from_rows(estimator, y, kept, float(baseline), paired=design.paired)
+
+
+def _has_block(design: Hadamard, y: np.ndarray, present: np.ndarray) -> bool:
+    return present.any() and len(y) >= design.block_rows(present)
+
+
+def from_rows(estimator: str, y: Scores, kept: Kept, baseline: float = 0.0, *, paired: bool = False) -> Estimate:
+    """One clip's importance from its scores and gates, whatever made them. paired: rows 2k, 2k + 1 are complements."""
+    if estimator == "contrast":
+        return paired_contrast(y, kept) if paired else contrast(y, kept)
+    if estimator == "regression":
+        return regression(y, kept, paired)
+    if estimator == "released":
+        return released(y, kept)
+    return {"paper": paper, "drop": drop}[estimator](y, kept, baseline)

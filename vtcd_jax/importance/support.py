@@ -1,11 +1,17 @@
-"""Where concepts live: which token positions of which site a gate multiplies.
+"""Where concepts live, and what removing them does to the values there.
 
     ids[site]     int32 [video, time, height, width, head, slot]   concept at each position, -1 for none
     weight[site]  float [video, time, height, width, head, slot]   how much of it, in [0, 1] (absent: 1)
     gates         float [concept]                                   1 kept, 0 removed
+    factor        ``Π_slot (1 - weight · (1 - gate))`` at each position
 
-The factor at a position is ``Π_slot (1 - weight · (1 - gate))``: Kowal et al. (2024), VTCD, equation 4, extended to
-soft gates and to concepts that overlap.
+    mode       a removed value becomes
+    zero       0; a zeroed key stays in the softmax with logit 0, as in the released code
+    mean       its head's mean over the clips' tokens
+    resample   what another clip has at that place
+    neg_inf    (keys) itself, but the softmax does not see it: its logit is minus infinity
+
+Kowal et al. (2024), VTCD, equation 4, extended to soft gates and to concepts that overlap.
 """
 
 from __future__ import annotations
@@ -18,7 +24,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from vtcd_jax.models import Edit
+from vtcd_jax.models import Edit, InputError
+
+MODES = ("zero", "mean", "resample", "neg_inf")
+PER_HEAD = ("query", "key", "value", "mixed")
+UNSEEN = 1e-30  # weight in the softmax that counts as none
 
 
 @dataclass(frozen=True)
@@ -50,12 +60,6 @@ class Support:
                 found[video, np.unique(volume)] = True
         return found[:, :-1]
 
-    def of(self, video: int) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
-        """One clip's (ids, weight), on the device, leading axis of one kept."""
-        ids = {site: jnp.asarray(a[video : video + 1]) for site, a in self.ids.items()}
-        weight = {site: jnp.asarray(a[video : video + 1]) for site, a in self.weight.items()}
-        return ids, weight
-
 
 def factors(
     gates: Float[Array, " concept"],
@@ -69,7 +73,30 @@ def factors(
 
 
 def edits(
-    gates: Float[Array, " concept"], ids: Mapping[str, jax.Array], weight: Mapping[str, jax.Array]
+    gates: Float[Array, " concept"],
+    ids: Mapping[str, jax.Array],
+    weight: Mapping[str, jax.Array],
+    mode: str = "zero",
+    fill: Mapping[str, jax.Array] | None = None,
 ) -> dict[str, Edit]:
-    """Edits that multiply every site's positions by their factors, special tokens untouched."""
-    return {site: Edit(scale=factors(gates, i, weight.get(site))[..., None]) for site, i in ids.items()}
+    """Edits that remove what the gates close at every site, special tokens untouched.
+
+    fill: what a removed value becomes (modes "mean" and "resample"), broadcasting against the site.
+    """
+    made = {}
+    for site, at in ids.items():
+        factor = factors(gates, at, weight.get(site))[..., None]
+        if not site.endswith(PER_HEAD):  # a stream: one head, which its values do not show
+            factor = factor[..., 0, :]
+        if mode == "neg_inf":
+            made[logit_site(site)] = Edit(shift=jnp.log(jnp.maximum(factor, UNSEEN)))
+        else:
+            made[site] = Edit(scale=factor, shift=(1 - factor) * fill[site] if fill else 0.0)
+    return made
+
+
+def logit_site(site: str) -> str:
+    """The site of the logits that keys add to. Raises InputError for values that are no keys."""
+    if not site.endswith("attn/key"):
+        raise InputError(f"mode 'neg_inf' hides keys from the softmax; {site!r} has none, take another --mode")
+    return f"{site}_logit"

@@ -24,9 +24,12 @@ from vtcd_jax.concepts.nmf import fit_heads
 from vtcd_jax.concepts.number import choose_numbers
 from vtcd_jax.concepts.segment import threads_of
 from vtcd_jax.data.encode import encode_video
-from vtcd_jax.importance import Support, score_functions
+from vtcd_jax.importance import Support
+from vtcd_jax.importance.arguments import arguments_of
+from vtcd_jax.importance.chunks import call_memory
 from vtcd_jax.importance.curves import removal_counts
-from vtcd_jax.importance.engine import block_size, clip_arguments, compiled_block, pick_chunk
+from vtcd_jax.importance.engine import block_size, make_passes
+from vtcd_jax.importance.passes import run_block
 from vtcd_jax.models import sites
 from vtcd_jax.report.overlays import colour_of, display, overlay
 
@@ -82,15 +85,13 @@ def plan(settings: RunSettings, prepared: Prepared) -> Plan:
     heads = sum(shape[4] for shape in shapes.values())
     concepts = heads * settings.nmf.elbow.largest
     support = Support(stand_in(shapes, settings.nmf.elbow.largest), concepts)
-    functions = score_functions(prepared.scores)
-    size = block_size(settings.masks)
-    chunk = settings.chunk or pick_chunk(model, clips[[0]], support, prepared.targets[[0]], functions, size)
-    compiling, pass_seconds, memory = _time_block(prepared, support, functions, chunk, size)
+    chunk, compiling, pass_seconds, memory = _time_block(settings, prepared, support)
     segment_seconds = _time_segment(settings, prepared, names[0])
     held_out = 0 if prepared.held_out is None else len(prepared.held_out)
     curve_rows = (2 + settings.repeats) * len(removal_counts(concepts, settings.steps))
     curve_passes = (held_out or len(clips)) * curve_rows
-    rank_passes = len(clips) * (settings.masks + 1)
+    per_clip = min(settings.masks, concepts) if settings.design_name == "leave-one-out" else settings.masks
+    rank_passes = len(clips) * (per_clip + 1)
     stages = {
         "compiling": 4 * compiling,  # features, untouched clips, ranking, curves
         "tubelets": (len(clips) + held_out) * heads * segment_seconds,
@@ -123,22 +124,22 @@ def _seconds(work: Callable[[], Any]) -> float:
     return time.perf_counter() - begun
 
 
-def _time_block(
-    prepared: Prepared, support: Support, functions: dict, chunk: int, size: int
-) -> tuple[float, float, int]:
-    """(seconds to compile, seconds per masked pass, bytes) of the compiled block, measured on a few passes."""
-    rows = min(size, max(2, chunk))
-    run = compiled_block(tuple(functions.items()), chunk)
-    clip = clip_arguments(prepared.clips, support, prepared.targets, 0)
-    gates = jnp.asarray(np.random.default_rng(0).integers(0, 2, (rows, support.concepts)), jnp.float32)
+def _time_block(settings: RunSettings, prepared: Prepared, support: Support) -> tuple[int, float, float, int]:
+    """(chunk, seconds to compile, seconds per masked pass, bytes) of the compiled block, measured on a few passes."""
+    arguments = arguments_of(prepared.model, prepared.clips[[0]], support, prepared.targets[[0]])
+    passes = make_passes(
+        arguments, settings.masks, score=prepared.scores, chunk=settings.chunk, dtype=settings.precision
+    )
+    rows = min(block_size(settings.masks), max(2, passes.chunk))
+    gates = jnp.asarray(np.random.default_rng(0).integers(0, 2, (1, rows, support.concepts)), jnp.float32)
+    call = (passes, prepared.model, arguments.of([0]), gates)
 
     def block() -> Any:
-        return run(prepared.model, clip, gates)
+        return run_block(*call)
 
     first, again = _seconds(block), [_seconds(block) for _ in range(3)]
-    analysis = run.func.lower(*run.args, prepared.model, clip, gates).compile().memory_analysis()
-    memory = analysis.temp_size_in_bytes + analysis.argument_size_in_bytes + analysis.output_size_in_bytes
-    return max(first - min(again), 0.0), sorted(again)[1] / rows, int(memory)
+    memory = call_memory(run_block.lower(*call).compile())
+    return passes.chunk, max(first - min(again), 0.0), sorted(again)[1] / rows, memory
 
 
 def _time_segment(settings: RunSettings, prepared: Prepared, name: str) -> float:

@@ -12,9 +12,10 @@ from vtcd_jax.report import OverlapRow, ReportData, describe, write
 from vtcd_jax.report.citations import network_key
 from vtcd_jax.runs import Run
 
+from .scoring import Progress
 from .settings import RunSettings, config_of
 from .sources import Prepared
-from .stages import Overlap, Progress, layers_of
+from .stages import Overlap, Ranked, layers_of
 
 
 def report_stage(
@@ -22,7 +23,7 @@ def report_stage(
     settings: RunSettings,
     prepared: Prepared,
     concepts: Concepts,
-    importance: tuple[Importance, ...],
+    ranked: Ranked,
     curves: tuple[Curves, ...],
     overlaps: tuple[Overlap, ...],
     progress: Progress | None = None,
@@ -30,7 +31,7 @@ def report_stage(
     """Writes ``report/index.html`` and returns its path."""
     if progress:
         progress("report", 0, 1)
-    model, held_out = prepared.model, prepared.held_out
+    model, held_out, importance = prepared.model, prepared.held_out, ranked.importance
     where = f"{len(held_out)} held-out clips" if held_out is not None else "the ranked clips themselves"
     target = settings.target
     if target is not None and target.isdecimal():
@@ -54,9 +55,10 @@ def report_stage(
         overlaps_note=f"Chosen on the ranked clips, measured on {where}; random: the best of as many groups of "
         f"tubelets drawn at random within each head, chosen the same way, over {settings.controls} draws.",
         baselines=_baselines(prepared, importance),
-        notes=_notes(settings, prepared, importance),
+        notes=_notes(settings, prepared, ranked),
+        convergence=ranked.convergence.get(importance[0].score),
         settings=config_of(settings),
-        versions=_versions(),
+        versions=_versions(settings),
         methods=("vtcd", "convex-nmf", "slic", *network_key(model.config.family)),
     )
     path = write(run.path("report/index.html").parent, data, top=settings.top)
@@ -81,8 +83,8 @@ def _baselines(prepared: Prepared, importance: tuple[Importance, ...]) -> tuple[
     return tuple(lines)
 
 
-def _notes(settings: RunSettings, prepared: Prepared, importance: tuple[Importance, ...]) -> tuple[str, ...]:
-    notes = []
+def _notes(settings: RunSettings, prepared: Prepared, ranked: Ranked) -> tuple[str, ...]:
+    first, notes = ranked.importance[0], []
     if prepared.held_out is None:
         notes.append(
             "Too few clips to hold some out: curves were drawn on the clips that the concepts were ranked on, which "
@@ -90,17 +92,37 @@ def _notes(settings: RunSettings, prepared: Prepared, importance: tuple[Importan
         )
     if len(prepared.clips) == 1:
         notes.append("One clip: errors for new clips are unknown.")
-    unsure = np.abs(importance[0].importance) < 2 * importance[0].se_masks
+    notes += _notes_on_clips(prepared)
+    these, _ = first.half_widths()
+    unsure = np.abs(first.importance) < these
     notes.append(
-        f"{int(unsure.sum())} of {len(unsure)} concepts are not told from zero by these masks (below two standard "
-        "errors)."
+        f"{int(unsure.sum())} of {len(unsure)} concepts are not told from zero by these masks (their 95 % interval holds "
+        f"it); {int((ranked.nulls[0].p < 0.05).sum())} stand out of what dealing the scores anew among the masks gives "
+        "(p < 0.05 for all concepts together)."
     )
-    if settings.estimator == "released":
+    if first.pooled:
+        notes.append(
+            f"Errors are pooled over the concepts in {first.pooled} of {len(prepared.clips)} clips: their masks are fewer "
+            "than three whole blocks of the design."
+        )
+    if ranked.looks:
+        notes.append(f"Masking stopped early or not: {ranked.looks[-1].line()}.")
+    if settings.mode != "zero":
+        notes.append(f"Removed values were replaced ({settings.mode}), not zeroed as in the paper.")
+    if first.estimator == "released":
         notes.append("The released estimator is not centred: its values carry how often a concept was drawn.")
     return tuple(notes)
 
 
-def _versions() -> dict[str, str]:
+def _notes_on_clips(prepared: Prepared) -> list[str]:
+    if not prepared.wrong:
+        return []
+    done = "were left out" if prepared.only_correct else "were kept; removing concepts can hardly lower their score"
+    return [f"{len(prepared.wrong)} clips that the untouched network gets wrong {done}."]
+
+
+def _versions(settings: RunSettings) -> dict[str, str]:
+    from vtcd_jax.importance.engine import resolved_dtype
     from vtcd_jax.runs import manifest
 
-    return {name: str(value) for name, value in manifest(precision="float32").items()}
+    return {name: str(value) for name, value in manifest(precision=resolved_dtype(settings.precision)).items()}

@@ -11,6 +11,7 @@ import tyro
 
 from vtcd_jax.concepts.config import NmfConfig, SlicConfig
 from vtcd_jax.data.sampling import Sampling
+from vtcd_jax.importance.ranking import check_share
 from vtcd_jax.models import InputError
 
 
@@ -38,11 +39,25 @@ class RunSettings:
     site: Literal["key", "query", "value"] = "key"
     """Which per-head features concepts are made of, and what is removed."""
     masks: int = 512
-    """Masked passes per clip for ranking."""
+    """Masked passes per clip for ranking, at most: designs of blocks take as many whole blocks as fit."""
+    design: Literal[
+        "auto", "folded-hadamard", "hadamard", "paired", "bernoulli", "random", "heads", "leave-one-out"
+    ] = "auto"
+    """Which concepts are removed together; auto: folded-hadamard, or the originals' random with their estimators."""
     ratio: float = 0.5
-    """Share of the concepts removed in each masked pass."""
-    estimator: Literal["contrast", "paper", "released"] = "contrast"
-    """How scores become importance: centred contrast, the paper's equation 6, or the released code's sum."""
+    """Share of the concepts removed in each masked pass (designs random and bernoulli)."""
+    estimator: Literal["auto", "contrast", "regression", "paper", "released"] = "auto"
+    """How scores become importance: centred contrast, least squares, the paper's equation 6, or the released code's
+    sum. auto: what fits the design."""
+    stop: bool = False
+    """Stop before all masks are spent, once the top concepts are separated or the noise of the masks is small beside
+    the spread over clips."""
+    stop_top: int = 10
+    """How many concepts --stop separates from the rest."""
+    only_correct: bool = False
+    """Leave out clips whose own class, where it is known, the untouched network does not give."""
+    mode: Literal["zero", "mean", "resample", "neg_inf"] = "zero"
+    """What a removed value becomes: 0, its head's mean, another clip's value, or (keys) unseen by the softmax."""
     scores: tuple[str, ...] = ()
     """Scores to measure in the same passes, the one to rank by first; default: what fits the network."""
     steps: int = 20
@@ -55,6 +70,8 @@ class RunSettings:
     """Concepts shown with their clips in the report."""
     chunk: int | None = None
     """Masks that run together; default: 1 on a CPU, measured on an accelerator."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """What masked passes compute with; auto: float32 on a CPU, bfloat16 on an accelerator. Scores are float32."""
     sampling: Sampling = field(default_factory=Sampling)
     """How frames become clips."""
     slic: SlicConfig = field(default_factory=SlicConfig)
@@ -67,11 +84,26 @@ class RunSettings:
             raise InputError(f"--chunk {self.chunk} must be at least 1 (masks that run together)")
         if not 0 <= self.hold_out < 1:
             raise InputError(f"--hold-out {self.hold_out} must lie in [0, 1)")
-        for name, least in (("masks", 2), ("steps", 1), ("repeats", 1), ("controls", 1), ("top", 1)):
+        for name, least in (("masks", 2), ("stop_top", 1), ("steps", 1), ("repeats", 1), ("controls", 1), ("top", 1)):
             if getattr(self, name) < least:
                 raise InputError(f"--{name} {getattr(self, name)} must be at least {least}")
-        if not 0 < self.ratio < 1:
-            raise InputError(f"--ratio {self.ratio} must lie between 0 and 1")
+        check_share(self.design_name, self.ratio)
+        if self.design_name == "leave-one-out" and (self.estimator != "auto" or self.stop):
+            raise InputError("--design leave-one-out removes one concept at a time: leave out --estimator and --stop")
+        if self.mode == "neg_inf" and self.site != "key":
+            raise InputError(f"--mode neg_inf hides keys from the softmax; --site {self.site} needs another --mode")
+
+    @property
+    def design_name(self) -> str:
+        """The design that "auto" stands for."""
+        if self.design != "auto":
+            return self.design
+        return "random" if self.estimator in ("paper", "released") else "folded-hadamard"
+
+    @property
+    def estimator_name(self) -> str | None:
+        """None: what fits the design."""
+        return None if self.estimator == "auto" else self.estimator
 
 
 def config_of(settings: RunSettings) -> dict[str, Any]:

@@ -15,8 +15,9 @@ from vtcd_jax.concepts import concept_sites
 from vtcd_jax.data import Clips, read_clips, world
 from vtcd_jax.data.inputs import check_query
 from vtcd_jax.data.query import with_query
+from vtcd_jax.importance.engine import resolved_dtype
 from vtcd_jax.importance.score import Context, default_scores, score_functions
-from vtcd_jax.importance.targets import Targets, class_index, find_targets
+from vtcd_jax.importance.targets import Targets, class_index, find_targets, predict
 from vtcd_jax.models import InputError, Model, example_inputs, forward, load
 
 from .settings import RunSettings
@@ -32,6 +33,7 @@ class Prepared:
     clips: for discovery and ranking.  held_out: for the curves; None where there are too few clips.
     scores: names of what is measured, the one to rank by first.
     targets, held_out_targets: what each clip's score is about.
+    wrong: names of the clips that the untouched network gets wrong; left out where ``only_correct``.
     """
 
     model: Model
@@ -40,6 +42,8 @@ class Prepared:
     scores: tuple[str, ...]
     targets: Targets
     held_out_targets: Targets | None
+    wrong: tuple[str, ...] = ()
+    only_correct: bool = False
 
 
 def prepare(settings: RunSettings, on_clip: Callable[[int, int], None] | None = None) -> Prepared:
@@ -53,12 +57,29 @@ def prepare(settings: RunSettings, on_clip: Callable[[int, int], None] | None = 
     clips = with_query(find_clips(settings, model, on_clip), settings.query)
     check_query(model, clips)
     targets = find_targets(model, clips, target=settings.target, reference=settings.reference)
+    wrong = wrong_clips(model, clips, targets)
+    if settings.only_correct:
+        right = [i for i, name in enumerate(clips.names) if name not in wrong]
+        if not right:
+            raise InputError("--only-correct: the untouched network gets every clip wrong; leave the option out")
+        clips, targets = clips[right], targets[right]
     ranked, held_out = split(clips, settings)
 
     def of(part: Clips) -> Targets:
         return targets[[clips.names.index(name) for name in part.names]]
 
-    return Prepared(model, ranked, held_out, scores, of(ranked), None if held_out is None else of(held_out))
+    held_out_targets = None if held_out is None else of(held_out)
+    return Prepared(model, ranked, held_out, scores, of(ranked), held_out_targets, wrong, settings.only_correct)
+
+
+def wrong_clips(model: Model, clips: Clips, targets: Targets) -> tuple[str, ...]:
+    """Names of the clips whose class the untouched network does not find most probable: their own where it is known,
+    else the target's. None for networks without classes."""
+    asked = np.where(clips.labels >= 0, clips.labels, targets.label)
+    if not model.labels or (asked < 0).all():
+        return ()
+    found = predict(model, clips).argmax(-1)
+    return tuple(name for name, a, f in zip(clips.names, asked, found, strict=True) if 0 <= a != f)
 
 
 def find_clips(settings: RunSettings, model: Model, on_clip: Callable[[int, int], None] | None = None) -> Clips:
@@ -120,7 +141,7 @@ def config_json(settings: RunSettings, prepared: Prepared) -> dict[str, Any]:
         "clips": dict(zip(prepared.clips.names, prepared.clips.hashes, strict=True)),
         "held_out": {} if held_out is None else dict(zip(held_out.names, held_out.hashes, strict=True)),
         "model": model_hashes(settings.model),
-        "made_with": manifest(precision="float32"),
+        "made_with": manifest(precision=resolved_dtype(settings.precision)),
     }
 
 

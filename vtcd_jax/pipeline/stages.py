@@ -1,7 +1,7 @@
 """The stages that compute: concepts, importance, curves. Each leaves its results in the run folder.
 
     discover   concepts.safetensors, concepts_labels.npz, concepts.csv
-    rank       scores/rank/*.safetensors (a file per finished block of masks), importance.csv
+    rank       scores/rank/*.safetensors (a file per finished block of masks), importance.csv, convergence.csv, looks.csv
     curves     held_out/ (the same concepts on the held-out clips), scores/curves/*, curves.csv, areas.csv, layers.csv,
                overlaps.csv (where true masks are known)
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -30,29 +31,20 @@ from vtcd_jax.concepts import (
     save_concepts,
 )
 from vtcd_jax.data import Clips
-from vtcd_jax.importance import (
-    Curves,
-    Importance,
-    Support,
-    Targets,
-    importance_from_scores,
-    layer_importance,
-    released_area,
-)
+from vtcd_jax.importance import Curves, Importance, Support, Targets, importance_from_scores, layer_importance
+from vtcd_jax.importance.convergence import Convergence, convergence
 from vtcd_jax.importance.curves import curve_gates, curves_from_scores, removal_counts
-from vtcd_jax.importance.designs import Design, Explicit, Random
-from vtcd_jax.importance.engine import block_size, pick_chunk, score_blocks
-from vtcd_jax.importance.ranking import players_of
-from vtcd_jax.importance.score import score_functions
+from vtcd_jax.importance.designs import Design, Explicit, nothing_removed
+from vtcd_jax.importance.null import Null, permutation_null
+from vtcd_jax.importance.ranking import make_design
+from vtcd_jax.importance.stopping import Look, look, looks
 from vtcd_jax.models import InputError, Model
-from vtcd_jax.models.files import write_json
-from vtcd_jax.runs import FORMAT, Run, read_config
+from vtcd_jax.runs import Run
 
+from . import tables
+from .scoring import Part, Progress, Shard, measure
 from .settings import RunSettings
 from .sources import Prepared
-
-Progress = Callable[[str, int, int], None]
-"""Called as progress(stage, done, total)."""
 
 
 @dataclass(frozen=True)
@@ -92,32 +84,111 @@ def discover_stage(run: Run, settings: RunSettings, prepared: Prepared, progress
     return found
 
 
+@dataclass(frozen=True)
+class Ranked:
+    """What ranking found.
+
+    importance: one per score, the first to rank by.  nulls: one per score.  convergence: score -> curve.
+    looks: the looks at the ranking while it was measured (``--stop``), the last one with the reason for stopping.
+    """
+
+    importance: tuple[Importance, ...]
+    nulls: tuple[Null, ...]
+    convergence: dict[str, Convergence]
+    looks: tuple[Look, ...] = ()
+
+
+def rank_design(settings: RunSettings, concepts: Concepts) -> Design:
+    """The design that concepts are ranked by."""
+    key, name = stage_key(settings, "rank"), settings.design_name
+    ratio, estimator = settings.ratio, settings.estimator_name
+    return make_design(name, key, settings.masks, concepts=concepts, ratio=ratio, estimator=estimator)
+
+
 def rank_stage(
-    run: Run, settings: RunSettings, prepared: Prepared, concepts: Concepts, progress: Progress | None = None
+    run: Run,
+    settings: RunSettings,
+    prepared: Prepared,
+    concepts: Concepts,
+    progress: Progress | None = None,
+) -> Ranked:
+    """Importance of every concept, one for each score, and ``importance.csv``, ``convergence.csv``, ``looks.csv``."""
+    design, part = rank_design(settings, concepts), _part(prepared.clips, concepts, prepared.targets)
+    work = partial(measure, run, settings=settings, prepared=prepared, part=part)
+    baseline = work("untouched", design=nothing_removed(len(concepts)))
+    present, looked = part.support.present(), []
+    if settings.stop:
+        found, looked = _look_by_look(settings, prepared, part, design, baseline, partial(work, "rank"), progress)
+        for look_ in looked:
+            run.event("look", {"line": look_.line()})
+    else:
+        found = work("rank", design=design, progress=progress)
+    every = _importances(settings, prepared, part, design, found, baseline)
+    key = stage_key(settings, "null")
+    hashes, name = prepared.clips.hashes, every[0].estimator
+    nulls = tuple(permutation_null(name, design, found[s], hashes, present, key=key) for s in prepared.scores)
+    curves = {s: convergence(name, design, found[s], hashes, present, seed=settings.seed) for s in prepared.scores}
+    tables.write_importance(run, concepts, every, nulls)
+    tables.write_convergence(run, curves)
+    if looked:
+        tables.write_looks(run, looked)
+    run.event("ranked", {"masks": int(every[0].masks.sum()), "scores": list(prepared.scores)})
+    return Ranked(every, nulls, curves, tuple(looked))
+
+
+def rank_shard(
+    run: Run,
+    settings: RunSettings,
+    prepared: Prepared,
+    concepts: Concepts,
+    shard: Shard,
+    progress: Progress | None = None,
+) -> None:
+    """One shard's blocks of the ranking, into ``run`` (a folder of the shard's own)."""
+    design, part = rank_design(settings, concepts), _part(prepared.clips, concepts, prepared.targets)
+    work = partial(measure, run, settings=settings, prepared=prepared, part=part, shard=shard)
+    work("untouched", design=nothing_removed(len(concepts)))
+    work("rank", design=design, progress=progress)
+
+
+def _importances(
+    settings: RunSettings,
+    prepared: Prepared,
+    part: Part,
+    design: Design,
+    found: dict[str, np.ndarray],
+    baseline: dict[str, np.ndarray],
 ) -> tuple[Importance, ...]:
-    """Importance of every concept, one for each score, and ``importance.csv``."""
-    design = Random(stage_key(settings, "rank"), settings.masks, settings.ratio, players_of(settings.estimator))
-    clips, support = prepared.clips, Support(concepts.ids, len(concepts))
-    nothing = Explicit(np.ones((1, len(concepts)), np.float32))
-    untouched = _measure(run, "untouched", settings, prepared, clips, support, nothing, prepared.targets)
-    found = _measure(run, "rank", settings, prepared, clips, support, design, prepared.targets, progress)
-    present = support.present()
-    every = tuple(
+    present, hashes = part.support.present(), part.clips.hashes
+    return tuple(
         importance_from_scores(
-            name,
-            settings.estimator,
-            design,
-            settings.ratio,
-            found[name],
-            untouched[name][:, 0].astype(np.float64),
-            clips,
-            present,
+            name, settings.design_name, design, found[name], baseline[name][:, 0].astype(np.float64), hashes, present,
+            estimator=settings.estimator_name,
         )
         for name in prepared.scores
-    )
-    _write_importance(run, concepts, every)
-    run.event("ranked", {"masks": settings.masks, "scores": list(prepared.scores)})
-    return every
+    )  # fmt: skip
+
+
+def _look_by_look(
+    settings: RunSettings,
+    prepared: Prepared,
+    part: Part,
+    design: Design,
+    baseline: dict[str, np.ndarray],
+    work: Callable[..., dict[str, np.ndarray]],
+    progress: Progress | None,
+) -> tuple[dict[str, np.ndarray], list[Look]]:
+    """Scores up to the look that says to stop (NaN beyond it), and the looks."""
+    found, looked = {}, []
+    for number, rows in enumerate(looks(design, part.support.present()), 1):
+        found = work(design=design, rows=rows, progress=progress)
+        beyond = np.arange(design.masks) >= rows[:, None]  # blocks may reach further
+        found = {name: np.where(beyond, np.nan, values) for name, values in found.items()}
+        ranked = _importances(settings, prepared, part, design, found, baseline)[0]
+        looked.append(look(ranked, number, top=settings.stop_top, seed=settings.seed))
+        if looked[-1].reason:
+            break
+    return found, looked
 
 
 def curves_stage(
@@ -136,90 +207,26 @@ def curves_stage(
     order = ranked.order()
     counts = removal_counts(len(order), settings.steps)
     gates = Explicit(curve_gates(order, counts, settings.repeats, stage_key(settings, "curves")))
-    support = Support(here.ids, len(here))
-    found = _measure(run, "curves", settings, prepared, clips, support, gates, targets, progress)
+    part = _part(clips, here, targets)
+    found = measure(run, "curves", settings, prepared, part, gates, progress)
     curves = tuple(
         curves_from_scores(name, counts, len(order), found[name], settings.repeats) for name in prepared.scores
     )
-    _write_curves(run, curves)
-    _write_layers(run, concepts, order)
+    tables.write_curves(run, curves)
+    tables.write_layers(run, layers_of(concepts, order))
     overlaps = _overlaps(settings, prepared, concepts, here, progress)
-    _write_overlaps(run, concepts, overlaps)
+    tables.write_overlaps(run, concepts, overlaps)
     run.event("curves drawn", {"clips": len(clips), "held_out": prepared.held_out is not None})
     return curves, overlaps
+
+
+def _part(clips: Clips, concepts: Concepts, targets: Targets) -> Part:
+    return Part(clips, Support(concepts.ids, len(concepts)), targets)
 
 
 def layers_of(concepts: Concepts, order: np.ndarray) -> dict[int, float]:
     """Mean rank share of each layer's concepts (figure 8)."""
     return layer_importance(order, np.asarray(concepts.layers)[concepts.site])
-
-
-def _measure(
-    run: Run,
-    stage: str,
-    settings: RunSettings,
-    prepared: Prepared,
-    clips: Clips,
-    support: Support,
-    design: Design,
-    targets: Targets,
-    progress: Progress | None = None,
-) -> dict[str, np.ndarray]:
-    """Scores name -> float32 [video, mask]; every finished block is a file, and files that are there are not redone."""
-    out = {name: np.full((len(clips), design.masks), np.nan, np.float32) for name in prepared.scores}
-    total, done, size = len(clips) * design.masks, 0, block_size(design.masks)
-    for video in range(len(clips)):
-        for start in range(0, design.masks, size):
-            block = run.read_block(_block_name(stage, clips, video, start))
-            if block is not None:
-                done += _fill(out, video, start, block)
-    if done == total:
-        return out
-    if progress:
-        progress(stage, done, total)
-    known = ~np.isnan(next(iter(out.values())))
-    blocks = score_blocks(
-        prepared.model,
-        clips,
-        support,
-        design,
-        score=prepared.scores,
-        targets=targets,
-        chunk=_chunk(run, settings, prepared, clips, support, targets),
-        skip=lambda video, start: bool(known[video, start]),
-    )
-    for block in blocks:
-        run.write_block(_block_name(stage, clips, block.video, block.start), block.scores)
-        done += _fill(out, block.video, block.start, block.scores)
-        if progress:
-            progress(stage, done, total)
-    return out
-
-
-def _chunk(
-    run: Run, settings: RunSettings, prepared: Prepared, clips: Clips, support: Support, targets: Targets
-) -> int:
-    """Masks that run together: as told, or measured once and kept in ``config.json``, so that resuming keeps it."""
-    if settings.chunk is not None:
-        return settings.chunk
-    config = read_config(run.folder) or {}
-    if "chunk" not in config:
-        size, functions = block_size(settings.masks), score_functions(prepared.scores)
-        config["chunk"] = pick_chunk(prepared.model, clips[[0]], support, targets[[0]], functions, size)
-        write_json(run.folder / "config.json", {"format": FORMAT, **config})
-    return config["chunk"]
-
-
-def _block_name(stage: str, clips: Clips, video: int, start: int) -> str:
-    return f"{stage}/{clips.hashes[video][:16]}-{start:06d}"
-
-
-def _fill(out: dict[str, np.ndarray], video: int, start: int, block: dict[str, np.ndarray]) -> int:
-    rows = 0
-    for name, values in block.items():
-        rows = len(values)
-        out[name][video, start : start + rows] = values
-    return rows
 
 
 def _assigned(run: Run, model: Model, clips: Clips, concepts: Concepts, progress: Progress | None) -> Concepts:
@@ -270,69 +277,3 @@ def _overlaps(
         if progress:
             progress("overlaps", done, len(both))
     return tuple(rows)
-
-
-def _write_importance(run: Run, concepts: Concepts, every: tuple[Importance, ...]) -> None:
-    """A row per concept and score, most important concept first, ranked by the first score."""
-    rank = np.argsort(every[0].order())
-    layers = np.asarray(concepts.layers)[concepts.site]
-    columns = ("rank", "id", "name", "layer", "head", "score", "importance", "se_masks", "se_videos", "videos")
-    columns += ("importance_present",)
-    rows = []
-    for concept in every[0].order():
-        for found in every:
-            values = (
-                int(rank[concept]) + 1,
-                int(concept),
-                concepts.names[concept],
-                int(layers[concept]),
-                int(concepts.head[concept]),
-                found.score,
-                float(found.importance[concept]),
-                float(found.se_masks[concept]),
-                float(found.se_videos[concept]),
-                int(found.videos[concept]),
-                float(found.importance_present[concept]),
-            )
-            rows.append(dict(zip(columns, values, strict=True)))
-    from vtcd_jax.runs import write_csv
-
-    write_csv(run.path("importance.csv"), rows, columns)
-
-
-def _write_curves(run: Run, curves: tuple[Curves, ...]) -> None:
-    from vtcd_jax.runs import write_csv
-
-    points, areas = [], []
-    for c in curves:
-        clips = c.scores.shape[1]
-        for o, order in enumerate(c.orders):
-            for s, removed in enumerate(c.removed):
-                values = c.scores[o, :, s]
-                error = float(values.std(ddof=1) / np.sqrt(clips)) if clips > 1 else float("nan")
-                row = (c.score, order, int(removed), float(c.fraction[s]), float(values.mean()), error)
-                points.append(dict(zip(("score", "order", "removed", "fraction", "mean", "se"), row, strict=True)))
-            row = (c.score, order, float(c.areas[o]), float(c.areas_se[o]), released_area(c.scores[o].mean(0)))
-            areas.append(dict(zip(("score", "order", "area", "se", "released_area"), row, strict=True)))
-    write_csv(run.path("curves.csv"), points, ("score", "order", "removed", "fraction", "mean", "se"))
-    write_csv(run.path("areas.csv"), areas, ("score", "order", "area", "se", "released_area"))
-
-
-def _write_layers(run: Run, concepts: Concepts, order: np.ndarray) -> None:
-    from vtcd_jax.runs import write_csv
-
-    rows = [{"layer": layer, "rank_share": share} for layer, share in layers_of(concepts, order).items()]
-    write_csv(run.path("layers.csv"), rows, ("layer", "rank_share"))
-
-
-def _write_overlaps(run: Run, concepts: Concepts, overlaps: tuple[Overlap, ...]) -> None:
-    from vtcd_jax.runs import write_csv
-
-    columns = ("mask", "concept", "name", "miou", "se", "random_mean", "random_95")
-    rows = []
-    for o in overlaps:
-        values = (o.mask, o.concept, concepts.names[o.concept], o.miou, o.se)
-        values += (float(o.random.mean()), float(np.quantile(o.random, 0.95)))
-        rows.append(dict(zip(columns, values, strict=True)))
-    if rows:
-        write_csv(run.path("overlaps.csv"), rows, columns)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from vtcd_jax.importance.convergence import Convergence
 from vtcd_jax.importance.curves import Curves
 
 from . import svg
@@ -64,6 +65,28 @@ def curve_chart(curves: Curves, title: str) -> str:
     label = f"{title} while concepts are removed: " + ", ".join(
         f"{order_style(order)[1]} ends at {mean[i, -1]:.3g} from {mean[i, 0]:.3g} with area {curves.areas[i]:.3g}"
         for i, order in enumerate(curves.orders)
+    )
+    return svg.drawing(WIDTH, HEIGHT, "".join(parts), label, "chart")
+
+
+def convergence_chart(found: Convergence, title: str) -> str:
+    """Rank correlation of two independent halves of the masks, over the masks that each has, with its interval."""
+    marks = svg.ticks(min(0.0, float(found.low.min())), 1.0)
+    last = float(found.masks[-1])
+    x, y = svg.linear(0, last, LEFT, WIDTH - RIGHT), svg.linear(marks[0], marks[-1], HEIGHT - BOTTOM, TOP)
+    parts = [_y_axis(marks, y), svg.text(LEFT, 16, title, class_="axis")]
+    for share in (0, 0.5, 1):
+        place = "end" if share == 1 else "middle"
+        parts.append(svg.text(x(share * last), HEIGHT - BOTTOM + 18, f"{round(share * last)}", place))
+    parts.append(svg.text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, "masks per clip", "middle", "axis"))
+    across = [x(m) for m in found.masks]
+    outline = svg.points(across + across[::-1], [y(v) for v in (*found.high, *found.low[::-1])])
+    parts.append(svg.element("polygon", points=outline, class_="band most"))
+    parts.append(svg.element("polyline", points=svg.points(across, map(y, found.correlation)), class_="curve most"))
+    for m, c in zip(found.masks, found.correlation, strict=True):
+        parts.append(svg.element("circle", cx=x(m), cy=y(c), r=3, class_="bar"))
+    label = f"{title} of two halves of the masks: " + ", ".join(
+        f"{c:.2f} at {m} masks" for m, c in zip(found.masks, found.correlation, strict=True)
     )
     return svg.drawing(WIDTH, HEIGHT, "".join(parts), label, "chart")
 

@@ -89,6 +89,7 @@ def render(data: ReportData, *, top: int, clips_each: int, fps: float | int, max
         notes=[view.shorten(note, 2000) for note in data.notes],
         curves=curve_section(data),
         layer_chart=charts.layer_chart(data.layers, "mean rank share") if data.layers else "",
+        convergence_chart=convergence_drawing(data),
         overlaps=overlap_section(data, rows),
         settings=view.flat_settings(data.settings),
         bibtex=entries,
@@ -138,6 +139,12 @@ def curve_section(data: ReportData) -> dict[str, object] | None:
     ]
     score = view.score_title(found.score)
     return {"chart": charts.curve_chart(found, score), "legend": legend, "clips": found.scores.shape[1], "score": score}
+
+
+def convergence_drawing(data: ReportData) -> str:
+    """Nothing where masks were too few to be halved."""
+    found = data.convergence
+    return charts.convergence_chart(found, "rank correlation") if found is not None and len(found.masks) > 1 else ""
 
 
 def overlap_section(data: ReportData, rows: list[view.Row]) -> list[dict[str, object]]:

@@ -12,8 +12,9 @@ import numpy as np
 
 from vtcd_jax.concepts.types import Concepts
 from vtcd_jax.data.clips import Clips
+from vtcd_jax.importance.convergence import Convergence
 from vtcd_jax.importance.curves import Curves
-from vtcd_jax.importance.ranking import Importance
+from vtcd_jax.importance.result import Importance
 from vtcd_jax.models import InputError, Model, families
 
 
@@ -49,6 +50,7 @@ class ReportData:
     seed:        of the whole run.
     labels:      class names, for the labels of clips.
     curves:      removal curves; curves_note: on which clips they were drawn.
+    convergence: rank correlation of independent halves of the masks, None where there are too few.
     layers:      layer -> mean rank share of its concepts, in [0, 1], in the order to draw them.
     overlaps:    concepts beside true masks; overlaps_note: on which clips, and how the control was drawn.
     baselines:   lines on the untouched network, such as its accuracy on these clips.
@@ -71,6 +73,7 @@ class ReportData:
     labels: tuple[str, ...] = ()
     curves: Curves | None = None
     curves_note: str = ""
+    convergence: Convergence | None = None
     layers: Mapping[int | str, float] = field(default_factory=dict)
     overlaps: tuple[OverlapRow, ...] = ()
     overlaps_note: str = ""

@@ -186,7 +186,8 @@ def facts(data: ReportData) -> list[tuple[str, str]]:
     first, concepts = data.importance[0], data.concepts
     count, time, height, width, _ = data.clips.video.shape
     heads = len({(int(s), int(h)) for s, h in zip(concepts.site, concepts.head, strict=True)})
-    masks = f"{first.masks} per clip, {first.ratio:.0%} of the concepts removed in each"
+    low, high = int(first.masks.min()), int(first.masks.max())
+    masks = f"{low if low == high else f'{low} to {high}'} per clip, design “{first.design}”"
     return [
         ("Target", data.target if data.target is not None else _free_target(data)),
         ("Clips", f"{count} of {time} frames, {height} × {width} pixels"),

@@ -1,0 +1,107 @@
+"""What a compiled call takes of the clips: pixels, where concepts lie, what the score is about, what fills removed values.
+
+Each clip is shipped once; the masks of token size are made on the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
+
+from vtcd_jax.data import Clips
+from vtcd_jax.models import InputError, Model
+
+from .passes import VIDEO, ClipArguments, network_inputs, values_of
+from .placement import place
+from .support import Support
+from .targets import Targets
+
+
+@dataclass(frozen=True, eq=False)
+class Arguments:
+    """All clips of a run of passes.
+
+    fill:  site -> float32 [head, channel], means (mode "mean"), or None.
+    donor: int [video], whose values take the place of removed ones (mode "resample"), or None.
+    """
+
+    model: Model
+    clips: Clips
+    support: Support
+    targets: Targets
+    fill: Mapping[str, np.ndarray] | None = None
+    donor: np.ndarray | None = None
+    _last: dict[tuple, ClipArguments] = field(default_factory=dict)
+
+    def of(self, videos: Sequence[int], mesh: Mesh | None = None) -> ClipArguments:
+        """The arguments of a call on these clips, [task, …], on its devices; the last ones are kept there."""
+        wanted = (*videos, mesh)
+        if wanted not in self._last:
+            self._last.clear()
+            self._last[wanted] = place(self._host(list(videos)), mesh, P(VIDEO))
+        return self._last[wanted]
+
+    def _host(self, videos: list[int]) -> ClipArguments:
+        clips, support, targets = self.clips, self.support, self.targets
+        donor = None if self.donor is None else self.donor[videos]
+        fill = None
+        if self.fill is not None:
+            fill = {site: np.stack([mean] * len(videos)) for site, mean in self.fill.items()}
+        return ClipArguments(
+            clips.video[videos],
+            {site: ids[videos] for site, ids in support.ids.items()},
+            {site: weight[videos] for site, weight in support.weight.items()},
+            np.asarray(targets.label, np.int32)[videos],
+            None if clips.query is None else clips.query[videos],
+            None if targets.mask is None else targets.mask[videos],
+            fill,
+            None if donor is None else clips.video[donor],
+            None if donor is None or clips.query is None else clips.query[donor],
+        )  # type: ignore[arg-type]  # NumPy arrays until they are placed
+
+
+def arguments_of(model: Model, clips: Clips, support: Support, targets: Targets, mode: str = "zero") -> Arguments:
+    """Arguments for a mode; "mean" runs every clip once."""
+    if mode == "mean":
+        return Arguments(model, clips, support, targets, fill=mean_values(model, clips, tuple(support.ids)))
+    if mode == "resample":
+        return Arguments(model, clips, support, targets, donor=donors(clips))
+    return Arguments(model, clips, support, targets)
+
+
+def mean_values(model: Model, clips: Clips, sites: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """site -> float32 [head, channel] (a stream's: [channel]), the mean over all tokens of all clips."""
+    total = {site: np.zeros(()) for site in sites}
+    for video in range(len(clips)):
+        query = None if clips.query is None else jnp.asarray(clips.query[video : video + 1])
+        means = _token_means(sites, model, jnp.asarray(clips.video[video : video + 1]), query)
+        total = {site: total[site] + np.asarray(means[site], np.float64) for site in sites}
+    return {site: (value / len(clips)).astype(np.float32) for site, value in total.items()}
+
+
+@partial(jax.jit, static_argnums=0)
+def _token_means(
+    sites: tuple[str, ...], model: Model, pixels: jax.Array, query: jax.Array | None
+) -> dict[str, jax.Array]:
+    found = values_of(model, network_inputs(model, pixels, query, "float32"), sites)
+    return {site: value.mean((0, 1, 2, 3)) for site, value in found.items()}
+
+
+def donors(clips: Clips) -> np.ndarray:
+    """int [video]: for each clip the one whose content hash comes next, whatever the order of the clips.
+
+    Raises InputError for a single clip.
+    """
+    if len(clips) < 2:
+        raise InputError("mode 'resample' takes removed values from another clip; give at least two")
+    order = np.argsort(clips.hashes, kind="stable")
+    chosen = np.empty(len(clips), int)
+    chosen[order] = np.roll(order, -1)
+    return chosen

@@ -1,0 +1,130 @@
+"""When are there masks enough? Looks at a ranking while it is being measured.
+
+    separated   every one of the top k lies above every other concept (for these clips): one-sided tests of all
+                differences hold together at level alpha by Holm's correction. At look l the level is alpha / (l (l + 1)),
+                whose sum over all looks is alpha, so that looking often does not find what is not there.
+    noise       the masks' share in the variance of a clip's estimates is at most a fifth (s² <= between / 4): more masks
+                on these clips would hardly help to know new clips.
+
+Beside it stands how stable the ranking is: Spearman's correlation of the ranking with itself under the noise of the
+masks, drawn from their standard errors, with its 95 % interval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from .blocks import Hadamard
+from .designs import Design
+from .result import Importance
+
+ALPHA = 0.05
+NOISE = 0.25  # masks' variance over clips' variance, below which masks are enough
+FIRST = 128  # masks at the first look at designs without blocks
+DRAWS = 200
+
+
+@dataclass(frozen=True)
+class Look:
+    """number: from 1.  masks: passes so far, over all clips.  top: k.
+    undecided: pairs (one of the top k, another concept) that the tests do not tell apart.
+    noise: variance of the masks over that between clips, mean over concepts; NaN with one clip.
+    stability, low, high: correlation of the ranking with itself, and its interval.
+    reason: why to stop, or "" to go on.
+    """
+
+    number: int
+    masks: int
+    top: int
+    undecided: int
+    noise: float
+    stability: float
+    low: float
+    high: float
+    reason: str
+
+    def line(self) -> str:
+        """For people."""
+        state = self.reason or "going on"
+        return (
+            f"look {self.number}: {self.masks:,} passes, {self.undecided} pairs around the top {self.top} undecided, "
+            f"noise {self.noise:.2g} of the spread over clips, rank stability {self.stability:.3f} "
+            f"({self.low:.3f} to {self.high:.3f}): {state}"
+        )
+
+
+def look(importance: Importance, number: int, *, top: int = 10, alpha: float = ALPHA, seed: int = 0) -> Look:
+    """Judges a ranking after look ``number``."""
+    top = min(top, len(importance.importance) - 1)
+    undecided = undecided_pairs(importance, top, alpha / (number * (number + 1)))
+    noise = noise_share(importance)
+    reason = ""
+    if undecided == 0:
+        reason = f"the top {top} are separated from the rest"
+    elif noise <= NOISE:
+        reason = f"the noise of the masks is {noise:.2g} of the spread over clips, at most {NOISE} was asked"
+    stable = stability(importance, np.random.default_rng(seed))
+    passes = int(importance.masks.sum())
+    return Look(number, passes, top, undecided, noise, *stable, reason)
+
+
+def undecided_pairs(importance: Importance, top: int, alpha: float) -> int:
+    """Pairs (i of the top, j of the rest) whose difference Holm's procedure does not call positive."""
+    order = importance.order()
+    first, rest = order[:top], order[top:]
+    value, variance = importance.importance, importance.se_masks**2
+    gap = value[first][:, None] - value[rest][None]
+    error = np.sqrt(variance[first][:, None] + variance[rest][None])
+    dof = np.minimum(importance.dof_masks[first][:, None], importance.dof_masks[rest][None])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        p = np.where(error > 0, stats.t.sf(gap / error, dof), np.where(gap > 0, 0.0, 1.0))
+    return len(holm_open(p.ravel(), alpha))
+
+
+def holm_open(p: np.ndarray, alpha: float) -> np.ndarray:
+    """Indices of the hypotheses that Holm's step-down procedure does not reject."""
+    order = np.argsort(p)
+    kept = np.flatnonzero(p[order] > alpha / (len(p) - np.arange(len(p))))
+    return order[kept[0] :] if len(kept) else order[:0]
+
+
+def noise_share(importance: Importance) -> float:
+    """Σ variance of the masks / Σ variance between clips, over concepts; NaN with one clip, inf without spread."""
+    clips = len(importance.per_video)
+    if clips < 2:
+        return float("nan")
+    masks = clips * (importance.se_masks**2).sum()
+    between = clips * (importance.se_videos**2).sum() - masks
+    return float(masks / between) if between > 0 else float("inf")
+
+
+def stability(importance: Importance, generator: np.random.Generator) -> tuple[float, float, float]:
+    """(mean, 2.5 %, 97.5 %) of Spearman's correlation between the importance and itself with noise of its error."""
+    noise = generator.normal(size=(DRAWS, len(importance.importance))) * importance.se_masks
+    ranks = stats.rankdata(importance.importance)
+    found = [np.corrcoef(ranks, stats.rankdata(importance.importance + row))[0, 1] for row in noise]
+    low, high = np.quantile(found, [0.025, 0.975])
+    return float(np.mean(found)), float(low), float(high)
+
+
+def looks(design: Design, present: np.ndarray) -> Iterator[np.ndarray]:
+    """Rows of each clip, int [video], at every look: twice as many (whole blocks where there are some) each time.
+
+    present: bool [video, concept]. The last look has all rows.
+    """
+    ends = np.array([design.count(row) for row in present])
+    units = np.array([_unit(design, row) for row in present])
+    factor, rows = 1, np.minimum(units, ends)
+    while (rows < ends).any():
+        yield rows
+        factor *= 2
+        rows = np.minimum(units * factor, ends)
+    yield ends
+
+
+def _unit(design: Design, present: np.ndarray) -> int:
+    return design.block_rows(present) if isinstance(design, Hadamard) and design.blocks(present) else FIRST

@@ -1,0 +1,165 @@
+"""Masked passes that begin at their first edited block, from stored activations.
+
+A row that removes concepts of block l and later alone equals the untouched pass up to block l, so it starts there: with
+one concept removed at a time that is about half the work. One compiled function serves the blocks of a kind
+(``vtcd_jax.models.staged``), rows that begin at the same block run together, ``BATCH`` at a time.
+
+    carries[l]  what the untouched clip has before block l
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from vtcd_jax.data import Clips
+from vtcd_jax.models import Inputs, Model, staged
+
+from .arguments import Arguments, arguments_of
+from .designs import Design
+from .engine import check_finite, make_passes
+from .passes import ClipArguments, Passes, batch_of_one, cast, context_of, filling, network_inputs, scored
+from .score import Context, Score
+from .support import Support, edits
+from .targets import Targets
+
+BATCH = 16  # rows whose activations are held at a time
+
+
+def begins_later(model: Model, support: Support) -> bool:
+    """Whether the network runs in stages and all concepts lie in its blocks."""
+    return staged.is_staged(model) and all(staged.block_of(model, site) is not None for site in support.ids)
+
+
+def suffix_scores(
+    model: Model,
+    clips: Clips,
+    support: Support,
+    design: Design,
+    *,
+    score: str | Sequence[str] | Mapping[str, Score],
+    targets: Targets | None = None,
+    mode: str = "zero",
+    chunk: int | None = None,
+    dtype: str | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> dict[str, np.ndarray]:
+    """What ``engine.scores`` gives, but for rounding, for a support in the blocks of a staged network."""
+    targets = Targets(clips.labels) if targets is None else targets
+    arguments = arguments_of(model, clips, support, targets, mode)
+    passes = make_passes(arguments, min(design.masks, BATCH), score=score, mode=mode, chunk=chunk, dtype=dtype)
+    blocks = {site: block for site in support.ids if (block := staged.block_of(model, site)) is not None}
+    model, present = cast(model, passes.dtype), support.present()
+    out = {name: np.full((len(clips), design.masks), np.nan, np.float32) for name, _ in passes.functions}
+    for video in range(len(clips)):
+        count = design.count(present[video])
+        rows = design.rows(clips.hashes[video], 0, count, present[video])
+        begin = first_blocks(rows, support, video, blocks, model.config.depth)
+        clip = _Clip.prepare(passes, model, arguments, video)
+        for block in np.unique(begin):
+            own = np.flatnonzero(begin == block)
+            for batch in (own[i : i + BATCH] for i in range(0, len(own), BATCH)):
+                padded = np.pad(rows[batch], ((0, BATCH - len(batch)), (0, 0)), mode="edge")
+                found = clip.scores(int(block), jnp.asarray(padded))
+                for name, values in found.items():
+                    out[name][video, batch] = np.asarray(values)[: len(batch)]
+                if progress:
+                    progress(len(batch))
+        check_finite({name: values[video, :count] for name, values in out.items()}, clips.names[video], 0)
+    return out
+
+
+def first_blocks(rows: np.ndarray, support: Support, video: int, blocks: Mapping[str, int], depth: int) -> np.ndarray:
+    """int [row]: the first block in which a row removes something of a clip; ``depth`` where it removes nothing."""
+    of_concept = np.full(support.concepts, depth)
+    for site, block in sorted(blocks.items(), key=lambda item: -item[1]):  # the earliest is written last
+        ids = np.unique(support.ids[site][video])
+        of_concept[ids[ids >= 0]] = block
+    return np.where(rows != 1, of_concept, depth).min(1, initial=depth)
+
+
+class _Clip:
+    """One clip's untouched activations, and what its masked passes need."""
+
+    def __init__(
+        self,
+        passes: Passes,
+        model: Model,
+        clip: ClipArguments,
+        inputs: Inputs,
+        fill: dict[str, jax.Array] | None,
+        parts: list[staged.Part],
+        carries: list[Any],
+    ) -> None:
+        self.passes, self.model, self.inputs, self.clip = passes, model, inputs, clip
+        self.fill, self.parts, self.carries = fill, parts, carries
+
+    @classmethod
+    def prepare(cls, passes: Passes, model: Model, arguments: Arguments, video: int) -> _Clip:
+        """Runs the untouched clip and keeps what stands before every block."""
+        clip = jax.tree.map(lambda a: a[0], arguments.of([video]))
+        clip = batch_of_one(clip)
+        inputs = network_inputs(model, clip.pixels, clip.query, passes.dtype)
+        parts, carries = staged.parts(model), [_embed(model, inputs)]
+        for part in parts:
+            carries.append(_plain_part(model.module, part.first, staged.part_params(model, part), carries[-1]))
+        return cls(passes, model, clip, inputs, _filling(passes, model, clip), parts, carries)
+
+    def scores(self, block: int, gates: jax.Array) -> dict[str, jax.Array]:
+        """Scores name -> [row] of gates [row, concept] that leave the blocks before ``block`` alone."""
+        carry = jax.tree.map(lambda a: jnp.broadcast_to(a, (len(gates), *a.shape)), self.carries[block])
+        for part in self.parts[block:]:
+            ids, weight = part.sites(self.clip.ids), part.sites(self.clip.weight)
+            fill = None if self.fill is None else part.sites(self.fill)
+            params = staged.part_params(self.model, part)
+            carry = _masked_part(self.passes, self.model.module, part.first, params, carry, gates, ids, weight, fill)
+        return _scored(self.passes, self.model, carry, self.inputs, context_of(self.model, self.clip))
+
+
+@jax.jit
+def _embed(model: Model, inputs: Inputs) -> Any:
+    return staged.run_embed(model, inputs)
+
+
+@partial(jax.jit, static_argnums=0)
+def _filling(passes: Passes, model: Model, clip: ClipArguments) -> dict[str, jax.Array] | None:
+    return filling(passes, model, clip)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _plain_part(module: nn.Module, first: int, params: Any, carry: Any) -> Any:
+    return staged.run_part(module, first, params, carry, {})
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=4)
+def _masked_part(
+    passes: Passes,
+    module: nn.Module,
+    first: int,
+    params: Any,
+    carry: Any,
+    gates: jax.Array,
+    ids: dict[str, jax.Array],
+    weight: dict[str, jax.Array],
+    fill: dict[str, jax.Array] | None,
+) -> Any:
+    """The carries [row, …] after a block, each under its row of gates."""
+
+    def one(row: tuple[jax.Array, Any]) -> Any:
+        return staged.run_part(module, first, params, row[1], edits(row[0], ids, weight, passes.mode, fill))
+
+    return jax.lax.map(one, (gates, carry), batch_size=passes.chunk)
+
+
+@partial(jax.jit, static_argnums=0)
+def _scored(passes: Passes, model: Model, carry: Any, inputs: Inputs, context: Context) -> dict[str, jax.Array]:
+    def one(carry: Any) -> dict[str, jax.Array]:
+        return scored(passes, staged.run_head(model, carry, inputs), context)
+
+    return jax.lax.map(one, carry, batch_size=passes.chunk)
