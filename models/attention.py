@@ -12,6 +12,7 @@ and normalised after the product with the values: the same numbers as the textbo
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import partial
 from typing import Literal
 
@@ -91,9 +92,35 @@ def _attend(
     """On accelerators: cuDNN's fused kernel on NVIDIA's, for 16-bit values; XLA's products and softmax otherwise."""
     bias = None if added is None else jnp.transpose(added, (0, 2, 3, 1)).astype(query.dtype)  # [., head, 1, key]
     seen = None if mask is None else mask[None, None]
-    fused = query.dtype.itemsize == 2 and has_cudnn() and bias is None
-    kernel = "cudnn" if fused else None
-    return jax.nn.dot_product_attention(query, key, value, bias, seen, implementation=kernel)
+    if query.dtype.itemsize == 2 and has_cudnn() and bias is None:
+        query, key, value = _together(query, key, value)
+        return jax.nn.dot_product_attention(query, key, value, mask=seen, implementation="cudnn")
+    return jax.nn.dot_product_attention(query, key, value, bias, seen)
+
+
+@jax.custom_jvp
+def _together(*arrays: jax.Array) -> tuple[jax.Array, ...]:
+    """The same arrays; under ``vmap`` all of them with the axis that any of them has.
+
+    The fused kernel wants that, and in the first block only the edited keys differ from row to row.
+    """
+    return _with_axis(*arrays)
+
+
+@_together.defjvp
+def _together_jvp(arrays: tuple, tangents: tuple) -> tuple:
+    return _together(*arrays), tangents
+
+
+@jax.custom_batching.custom_vmap
+def _with_axis(*arrays: jax.Array) -> tuple[jax.Array, ...]:
+    return arrays
+
+
+@_with_axis.def_vmap
+def _with_axis_vmap(size: int, batched: Sequence[bool], *arrays: jax.Array) -> tuple:
+    every = (a if b else jnp.broadcast_to(a, (size, *a.shape)) for a, b in zip(arrays, batched, strict=True))
+    return _with_axis(*every), tuple(True for _ in arrays)
 
 
 def has_cudnn() -> bool:

@@ -3,6 +3,7 @@
     python scripts/bench.py forward              seconds per masked clip, beside the same network in torch
     python scripts/bench.py forward --size S     another published size; --json for machines
     python scripts/bench.py models               seconds per clip of every published network, beside torch
+    python scripts/bench.py importance           masked clips per second of the engine on this device, and its share
     python scripts/bench.py memory --masks 64    peak memory of CRIS
 
 Two things are compared by turns (A B A B …), each pair giving one ratio, so that a busy machine harms both alike. The
@@ -23,12 +24,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
+from bench_importance import Engine, measure_engine, print_engine
 from bench_models import Models, measure_models
 from bench_problem import TINY, Problem, concepts_of, operations, problem
 from bench_tools import (
@@ -235,16 +237,22 @@ def print_memory(r: dict[str, Any]) -> None:
     print(f"  peak memory {r['peak'] / 2**30:.2f} GiB (network and clip alone: {r['before'] / 2**30:.2f})")
 
 
-def main(settings: Forward | Models | Memory) -> int:
+MEASURES: dict[type, Any] = {
+    Forward: measure_forward, Models: measure_models, Memory: measure_memory, Engine: measure_engine,
+}  # fmt: skip
+
+
+def main(settings: Forward | Models | Memory | Engine) -> int:
     """Measures, prints; the exit status: 1 where the two halves do not agree."""
-    measure = {Forward: measure_forward, Models: measure_models, Memory: measure_memory}[type(settings)]
-    result = measure(settings)
+    result = MEASURES[type(settings)](settings)
     if settings.json:
         print(json.dumps(result))
     elif isinstance(settings, Forward):
         print_forward(result)
     elif isinstance(settings, Memory):
         print_memory(result)
+    elif isinstance(settings, Engine):
+        print_engine(result)
     if result.get("difference", 0.0) < TOLERANCE:
         return 0
     print(
@@ -254,6 +262,7 @@ def main(settings: Forward | Models | Memory) -> int:
 
 
 if __name__ == "__main__":
-    chosen = tyro.cli(Forward | Models | Memory, description=__doc__)
+    commands = Forward | Models | Memory | Annotated[Engine, tyro.conf.subcommand("importance")]
+    chosen = tyro.cli(commands, description=__doc__)
     pin(chosen.threads)
     sys.exit(main(chosen))

@@ -4,18 +4,18 @@
     python scripts/masks_needed.py report --model world-videomae      # the table, from what has been measured
 
 Pools of masked passes are measured on a few held-out clips of the synthetic world and kept in ``--folder``. From a pool
-disjoint windows are read as if they were all there is, with every estimator that fits, and their ranking of the concepts
+disjoint windows are read as if they were all there is, with every estimator that fits, and the ranking of the concepts
 is compared with the reference: least squares on 65,536 paired masks a clip, none of them in the window. "Needed" is the
-smallest number of passes from which on the mean over windows stays above the bar: Spearman 0.95 over all concepts, and
-9.5 of the reference's top ten.
+smallest number of passes from which on the mean over windows stays above the bar: Spearman 0.95 over all concepts, 9.5
+of the reference's top ten.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import jax
 import numpy as np
@@ -29,7 +29,7 @@ from vtcd_jax.data import Clips
 from vtcd_jax.importance.blocks import Hadamard
 from vtcd_jax.importance.designs import Design, Paired, Random, nothing_removed
 from vtcd_jax.importance.engine import score_blocks, tasks
-from vtcd_jax.importance.estimators import estimate, from_rows, hadamard_estimate
+from vtcd_jax.importance.estimators import from_rows
 from vtcd_jax.importance.support import Support
 from vtcd_jax.importance.targets import find_targets
 from vtcd_jax.models import Model, files
@@ -138,63 +138,196 @@ def read_pool(settings: Common, pool: str, video: int) -> dict[str, np.ndarray]:
 
 @dataclass(frozen=True)
 class Pool:
-    """A clip's passes under one design. kept: [mask, concept]."""
+    """A clip's passes under one design. kept: bool [mask, concept].  scores: name -> [mask]."""
 
     design: Design
     kept: np.ndarray
     scores: dict[str, np.ndarray]
-    clip_hash: str
     present: np.ndarray
 
 
-Ranking = Annotated[np.ndarray, "concept"]
+def pools_of(settings: Common, concepts: Concepts, clips: Clips) -> dict[str, list[Pool]]:
+    """Design -> a pool per clip."""
+    support = Support({s: ids[: len(clips)] for s, ids in concepts.ids.items()}, len(concepts))
+    found: dict[str, list[Pool]] = {}
+    for name, design in designs(settings, len(concepts)).items():
+        found[name] = []
+        for video, present in enumerate(support.present()):
+            values = read_pool(settings, name, video)
+            count = len(next(iter(values.values())))
+            kept = design.rows(clips.hashes[video], 0, count, present) > 0
+            found[name].append(Pool(design, kept, values, present))
+    return found
 
 
-def windows(
-    kind: str, pools: list[Pool], score: str, masks: int, baseline: np.ndarray
-) -> Iterator[tuple[int, Ranking, slice]]:
-    """(passes a clip, mean estimate over clips, masks of the pool that were read) of each disjoint window."""
+def estimate(kind: str, pool: Pool, score: str, rows: slice, baseline: float) -> np.ndarray:
+    """One clip's importance [concept] from some masks of its pool."""
     design, estimator = kind.split(": ")
-    if design.endswith("hadamard"):
-        sizes = [p.design.block_rows(p.present) for p in pools]  # type: ignore[attr-defined]
-        blocks = max(1, round(masks / float(np.mean(sizes))))
-        count = min(len(p.scores[score]) // (s * blocks) for p, s in zip(pools, sizes, strict=True))
-        for w in range(count):
-            values = [hadamard_blocks(p, score, range(w * blocks, (w + 1) * blocks)) for p in pools]
-            yield int(np.mean(sizes)) * blocks, np.mean(values, 0), slice(0, 0)
-        return
-    step = 2 if design == "bernoulli" else 1  # every other row of pairs is a row of fair coins
-    for first in range(0, len(pools[0].scores[score]) - step * masks + 1, step * masks):
-        rows = slice(first, first + step * masks)
-        values = []
-        for p, y0 in zip(pools, baseline, strict=True):
-            y, kept = p.scores[score][rows][::step], p.kept[rows][::step]
-            values.append(from_rows(estimator, y, kept, y0, paired=design == "paired").value)
-        yield masks, np.mean(values, 0), rows
+    step = 2 if design == "bernoulli" else 1  # every other row of a pair is a row of fair coins
+    y, kept = pool.scores[score][rows][::step], pool.kept[rows][::step].astype(np.float64)
+    return from_rows(estimator, y, kept, baseline, paired=design in ("paired", "folded-hadamard")).value
 
 
-def hadamard_blocks(pool: Pool, score: str, blocks: range) -> np.ndarray:
-    """The mean over some blocks of a pool."""
-    size = pool.design.block_rows(pool.present)  # type: ignore[attr-defined]
-    every = []
-    for block in blocks:
-        part = pool.scores[score][block * size : (block + 1) * size]
-        every.append(one_block(pool, part, block))
-    return np.mean(every, 0)
+def windows(kind: str, pools: list[Pool], budget: int) -> Iterator[tuple[float, list[slice]]]:
+    """(passes a clip, the masks of each clip) of each disjoint window. Hadamard designs: whole blocks alone."""
+    design = kind.split(": ")[0]
+    units = [_unit(pool) for pool in pools]
+    blocks = budget if design.endswith("hadamard") else 1
+    sizes = [u * blocks for u in units] if design.endswith("hadamard") else [budget] * len(pools)
+    step = 2 if design == "bernoulli" else 1
+    count = min(len(p.kept) // (step * size) for p, size in zip(pools, sizes, strict=True))
+    for w in range(count):
+        yield float(np.mean(sizes)), [slice(w * step * size, (w + 1) * step * size) for size in sizes]
 
 
-def one_block(pool: Pool, y: np.ndarray, block: int) -> np.ndarray:
-    size = len(y)
-    kept = pool.kept[block * size : (block + 1) * size]
-    return np.where(pool.present, 2 * y @ (2 * kept - 1) / size, 0.0)
+def _unit(pool: Pool) -> int:
+    return pool.design.block_rows(pool.present) if isinstance(pool.design, Hadamard) else 1
+
+
+class Reference:
+    """Least squares on a clip's pairs, with or without some of them: the Gram matrix is kept, and parts subtracted."""
+
+    def __init__(self, pool: Pool, score: str) -> None:
+        self.players = pool.present
+        self.signs = (2.0 * pool.kept[0::2] - 1)[:, self.players]
+        self.halves = (pool.scores[score][0::2] - pool.scores[score][1::2]) / 2
+        self.gram, self.moment = self.signs.T @ self.signs, self.signs.T @ self.halves
+
+    def value(self, without: slice, masks: int) -> np.ndarray:
+        """[concept], from the first ``masks`` masks that are not in ``without``."""
+        rows = np.ones(len(self.halves), bool)
+        rows[without.start // 2 : without.stop // 2] = False
+        left_out = np.ones(len(rows), bool)
+        left_out[np.flatnonzero(rows)[: masks // 2]] = False
+        signs, halves = self.signs[left_out], self.halves[left_out]
+        found = np.zeros(len(self.players))
+        gram, moment = self.gram - signs.T @ signs, self.moment - signs.T @ halves
+        found[self.players] = 2 * np.linalg.solve(gram, moment)
+        return found
+
+
+def compare(found: np.ndarray, reference: np.ndarray) -> dict[str, float]:
+    """Rank correlation over all concepts, and the share of the reference's top ten that is found."""
+    top = set(np.argsort(-found)[:10]) & set(np.argsort(-reference)[:10])
+    return {"Spearman": float(stats.spearmanr(found, reference).statistic), "top 10": len(top) / 10}
+
+
+@dataclass(frozen=True)
+class Point:
+    """What a number of masks gives: means over windows. passes: per clip.  windows: how many."""
+
+    passes: float
+    windows: int
+    values: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of every design: one score of the ranked clips, with its references and untouched values."""
+
+    score: str
+    references: list[Reference]
+    baseline: np.ndarray
+    masks: int
+
+    def truth(self, slices: list[slice]) -> np.ndarray:
+        """[concept]: mean of the clips' references without some of their pairs."""
+        return np.mean([r.value(s, self.masks) for r, s in zip(self.references, slices, strict=True)], 0)
+
+
+def curve(kind: str, pools: list[Pool], asked: Question) -> list[Point]:
+    """A point per number of masks, as long as a window fits into the pool."""
+    played, whole = np.any([p.present for p in pools], axis=0), [slice(0, 0)] * len(pools)
+    fixed = asked.truth(whole)
+    points, budget = [], 1 if kind.split(": ")[0].endswith("hadamard") else 128
+    while found := list(windows(kind, pools, budget)):
+        rows = []
+        for passes, slices in found[:16]:
+            parts = zip(pools, slices, asked.baseline, strict=True)
+            try:
+                own = [estimate(kind, pool, asked.score, rows_, y0) for pool, rows_, y0 in parts]
+            except vtcd.models.InputError:  # least squares with too few masks
+                break
+            truth = asked.truth(slices) if kind.startswith(("paired", "bernoulli")) else fixed
+            rows.append((passes, compare(np.mean(own, 0)[played], truth[played])))
+        if rows:
+            values = {bar: float(np.mean([row[1][bar] for row in rows])) for bar in BARS}
+            points.append(Point(rows[0][0], len(rows), values))
+        budget *= 2
+    return points
+
+
+def needed(points: list[Point], bar: str) -> float:
+    """Passes per clip from which on the bar is held, between points on a logarithmic line; inf where it never is."""
+    held = [p.values[bar] >= BARS[bar] for p in points]
+    if not held or not held[-1]:
+        return float("inf")
+    first = len(held) - 1
+    while first and held[first - 1]:
+        first -= 1
+    if not first:
+        return points[0].passes
+    low, high = points[first - 1], points[first]
+    share = (BARS[bar] - low.values[bar]) / (high.values[bar] - low.values[bar])
+    return float(np.exp(np.log(low.passes) + share * np.log(high.passes / low.passes)))
+
+
+KINDS = (
+    "random: released", "random: paper", "random: contrast", "bernoulli: contrast", "bernoulli: regression",
+    "paired: contrast", "paired: regression", "hadamard: contrast", "folded-hadamard: contrast",
+)  # fmt: skip
+
+
+def report(settings: Report) -> None:
+    _, clips, concepts = problem(settings)
+    pools, rows = pools_of(settings, concepts, clips), []
+    for score in (*SMOOTH[settings.model], *HARD.get(settings.model, ())):
+        references = [Reference(pool, score) for pool in pools["paired"]]
+        baseline = np.array([pool.scores[score][0] for pool in pools["untouched"]])
+        asked = Question(score, references, baseline, settings.reference)
+        print_reference(settings, asked, pools["paired"])
+        sources = {kind: "paired" if kind.startswith("bernoulli") else kind.split(": ")[0] for kind in KINDS}
+        found = {kind: curve(kind, pools[source], asked) for kind, source in sources.items()}
+        rows += [
+            {"score": score, "kind": kind, "passes": p.passes, "windows": p.windows, **p.values}
+            for kind, points in found.items()
+            for p in points
+        ]
+        print(f"{'':28}" + "".join(f"{f'passes, {bar}':>18}{'released':>10}{'paper':>7}" for bar in BARS))
+        for kind in KINDS:
+            print(f"{kind:28}" + "".join(_cells(found, kind, bar) for bar in BARS))
+    files.write_text(settings.folder / settings.model / "curves.json", json.dumps(rows, indent=1))
+
+
+def print_reference(settings: Common, asked: Question, pools: list[Pool]) -> None:
+    """How well two halves of the reference agree."""
+    middle = (settings.reference + settings.window) // 2
+    played = np.any([p.present for p in pools], axis=0)
+    cuts = (slice(0, middle), slice(middle, 2 * middle))
+    halves = [np.mean([r.value(c, middle) for r in asked.references], 0)[played] for c in cuts]
+    agree = compare(*halves)
+    print(
+        f"\n{settings.model}, {asked.score}: {int(played.sum())} concepts, {len(pools)} clips; two halves of the "
+        f"reference agree with Spearman {agree['Spearman']:.4f} and {10 * agree['top 10']:.0f} of ten"
+    )
+
+
+def _cells(found: dict[str, list[Point]], kind: str, bar: str) -> str:
+    """Passes needed, and how many times fewer than the released way and the paper's; ">": the pool was too small."""
+    own, released, paper = (needed(found[k], bar) for k in (kind, "random: released", "random: paper"))
+    cells = [f"{own:.0f}" if np.isfinite(own) else f">{found[kind][-1].passes:.0f}" if found[kind] else "-"]
+    for other, name in ((released, "random: released"), (paper, "random: paper")):
+        if not np.isfinite(own):
+            cells.append("")
+        elif np.isfinite(other):
+            cells.append(f"{other / own:.1f}")
+        else:
+            cells.append(f">{found[name][-1].passes / own:.1f}")
+    return f"{cells[0]:>18}{cells[1]:>10}{cells[2]:>7}"
 
 
 def main(settings: Measure | Report) -> None:
     measure(settings) if isinstance(settings, Measure) else report(settings)
-
-
-def report(settings: Report) -> None:
-    pass
 
 
 if __name__ == "__main__":

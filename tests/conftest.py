@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
+os.environ.setdefault("JAX_ENABLE_COMPILATION_CACHE", "false")  # nothing in the user's cache
 # Tiny networks are compiled far longer than they run: half the time is saved by compiling without LLVM's optimisations.
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
 if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores: one thread of linear algebra each

@@ -24,7 +24,7 @@ def tokens(count: int, *, batch: int = 1, heads: int = 2, channels: int = 8):
 def test_any_number_of_tokens_gives_the_textbook_result(count):
     """One group for all; several heads; runs of rows; runs of rows with padding (1601 is prime)."""
     query, key, value = tokens(count, batch=2)
-    got = attention._attend_cpu(query, key, value, None)
+    got = attention._attend_cpu(query, key, value, mask=None)
     np.testing.assert_allclose(got, textbook(query, key, value), atol=2e-6)
 
 
@@ -36,7 +36,7 @@ def test_tiles_change_neither_values_nor_gradients(monkeypatch, logits, masked):
     monkeypatch.setattr(attention, "tiles", lambda *sizes, f=attention.tiles: f(*sizes, logits))
 
     def score(attend):
-        return lambda q, k, v: jnp.sum(jnp.sin(attend(q, k, v, mask)))
+        return lambda q, k, v: jnp.sum(jnp.sin(attend(q, k, v, mask=mask)))
 
     got, slopes = jax.value_and_grad(score(attention._attend_cpu), (0, 1, 2))(query, key, value)
     expected, wanted = jax.value_and_grad(score(textbook), (0, 1, 2))(query, key, value)
@@ -47,7 +47,7 @@ def test_tiles_change_neither_values_nor_gradients(monkeypatch, logits, masked):
 
 def test_large_logits_do_not_overflow():
     query, key, value = (60 * a for a in tokens(40))
-    assert np.isfinite(attention._attend_cpu(query, key, value, None)).all()
+    assert np.isfinite(attention._attend_cpu(query, key, value, mask=None)).all()
 
 
 @pytest.mark.parametrize("slices", [1, 12, 13, 128])
@@ -73,3 +73,57 @@ def test_one_query_over_many_keys_is_cross_attention():
 def test_a_causal_mask_sees_the_past_and_as_far_ahead_as_told():
     np.testing.assert_array_equal(attention.causal_mask(3), [[1, 0, 0], [1, 1, 0], [1, 1, 1]])
     np.testing.assert_array_equal(attention.causal_mask(3, ahead=1), [[1, 1, 0], [1, 1, 1], [1, 1, 1]])
+
+
+@pytest.mark.parametrize("count", [36, 1601])
+def test_what_is_added_to_a_keys_logits_weighs_it(count):
+    """log 2 counts a key twice; minus infinity, or next to it, hides it. The same numbers on every path."""
+    query, key, value = tokens(count)
+    twice = jnp.zeros((1, count, 2, 1)).at[:, 0].set(jnp.log(2.0)).at[:, -1].set(-80.0)
+    keys = jnp.concatenate([key[:, :1], key[:, :-1]], axis=1)
+    values = jnp.concatenate([value[:, :1], value[:, :-1]], axis=1)
+    expected = textbook(query, keys, values)
+    for attend in (attention._attend_cpu, attention._attend):
+        np.testing.assert_allclose(attend(query, key, value, twice, mask=None), expected, atol=2e-6)
+
+
+def test_what_the_fused_kernel_is_given_keeps_its_values_and_slopes():
+    """Also where edited keys alone differ from row to row."""
+    query, key, value = tokens(5)
+    keys = jnp.stack([key, 2 * key])
+
+    def row(key, query, value):
+        parts = attention._together(query, key, value)
+        return sum(jnp.sum(a**2) for a in parts)
+
+    found = jax.vmap(row, in_axes=(0, None, None))(keys, query, value)
+    np.testing.assert_allclose(found, [jnp.sum(query**2) + jnp.sum(k**2) + jnp.sum(value**2) for k in keys], rtol=1e-5)
+    slopes = jax.vmap(jax.grad(row, argnums=(0, 1, 2)), in_axes=(0, None, None))(keys, query, value)
+    np.testing.assert_allclose(slopes[0], 2 * keys, rtol=1e-6)
+    np.testing.assert_allclose(slopes[1], jnp.stack([2 * query] * 2), rtol=1e-6)
+
+
+def test_masked_passes_lower_to_one_fused_kernel_a_block_on_nvidia(monkeypatch):
+    """Without a GPU: lowered for one in 16 bits, eight rows at a time. Nothing of a clip's activations is transposed but
+    the pixels once and the kernel's results, whose layout the compiler chooses."""
+    import re
+
+    import jax._src.cudnn.fused_attention_stablehlo as cudnn
+
+    from vtcd_jax.importance.passes import ClipArguments, Passes, run_block
+    from vtcd_jax.importance.score import SCORES
+    from vtcd_jax.models import build, param_shapes, videomae
+
+    monkeypatch.setattr(attention, "has_cudnn", lambda: True)
+    monkeypatch.setattr(cudnn, "check_cudnn_version", lambda: 91000)
+    monkeypatch.setattr(cudnn, "check_compute_capability", lambda *_: True)
+    sizes = {"image_size": 64, "num_frames": 4, "width": 128, "depth": 3, "num_heads": 2, "num_classes": 3}
+    config = videomae.VideoMAEConfig(**sizes)
+    model, shape = build(config, params=param_shapes(config)), jax.ShapeDtypeStruct
+    ids = {f"block_{i}/attn/key": shape((1, *config.grid, 2, 1), np.int32) for i in range(3)}
+    clip = ClipArguments(shape((1, 4, 64, 64, 3), np.uint8), ids, {}, shape((1,), np.int32))
+    passes = Passes((("logit", SCORES["logit"]),), chunk=8, dtype="bfloat16")
+    lowered = run_block.trace(passes, model, clip, shape((1, 64, 30), np.float32)).lower(lowering_platforms=("cuda",))
+    program = lowered.as_text()
+    assert len(re.findall(r"custom_call @__cudnn\$fmhaSoftmax", program)) == 3
+    assert len(re.findall(r"stablehlo\.transpose", program)) == 1 + 3

@@ -10,8 +10,9 @@ one concept removed at a time that is about half the work. One compiled function
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +22,7 @@ from flax import linen as nn
 from vtcd_jax.data import Clips
 from vtcd_jax.models import Inputs, Model, staged
 
-from .arguments import Arguments, arguments_of
+from .arguments import arguments_of
 from .designs import Design
 from .engine import check_finite, make_passes
 from .passes import ClipArguments, Passes, batch_of_one, cast, context_of, filling, network_inputs, scored
@@ -56,12 +57,14 @@ def suffix_scores(
     passes = make_passes(arguments, min(design.masks, BATCH), score=score, mode=mode, chunk=chunk, dtype=dtype)
     blocks = {site: block for site in support.ids if (block := staged.block_of(model, site)) is not None}
     model, present = cast(model, passes.dtype), support.present()
+    params = [staged.part_params(model, part) for part in staged.parts(model)]
     out = {name: np.full((len(clips), design.masks), np.nan, np.float32) for name, _ in passes.functions}
     for video in range(len(clips)):
         count = design.count(present[video])
         rows = design.rows(clips.hashes[video], 0, count, present[video])
         begin = first_blocks(rows, support, video, blocks, model.config.depth)
-        clip = _Clip.prepare(passes, model, arguments, video)
+        one = batch_of_one(jax.tree.map(lambda a: a[0], arguments.of([video])))
+        clip = _Clip.prepare(passes, model, params, one)
         for block in np.unique(begin):
             own = np.flatnonzero(begin == block)
             for batch in (own[i : i + BATCH] for i in range(0, len(own), BATCH)):
@@ -84,41 +87,45 @@ def first_blocks(rows: np.ndarray, support: Support, video: int, blocks: Mapping
     return np.where(rows != 1, of_concept, depth).min(1, initial=depth)
 
 
-class _Clip:
-    """One clip's untouched activations, and what its masked passes need."""
+class _Step(NamedTuple):
+    """A block of a clip's passes: the first of its kind, parameters, where concepts lie, what fills removed values."""
 
-    def __init__(
-        self,
-        passes: Passes,
-        model: Model,
-        clip: ClipArguments,
-        inputs: Inputs,
-        fill: dict[str, jax.Array] | None,
-        parts: list[staged.Part],
-        carries: list[Any],
-    ) -> None:
-        self.passes, self.model, self.inputs, self.clip = passes, model, inputs, clip
-        self.fill, self.parts, self.carries = fill, parts, carries
+    first: int
+    params: dict[str, Any]
+    ids: dict[str, jax.Array]
+    weight: dict[str, jax.Array]
+    fill: dict[str, jax.Array] | None
+
+
+@dataclass(frozen=True)
+class _Clip:
+    """One clip (a batch of one), the steps of its passes, and what stands before each of them untouched."""
+
+    passes: Passes
+    model: Model
+    clip: ClipArguments
+    inputs: Inputs
+    steps: list[_Step]
+    carries: list[Any]
 
     @classmethod
-    def prepare(cls, passes: Passes, model: Model, arguments: Arguments, video: int) -> _Clip:
-        """Runs the untouched clip and keeps what stands before every block."""
-        clip = jax.tree.map(lambda a: a[0], arguments.of([video]))
-        clip = batch_of_one(clip)
-        inputs = network_inputs(model, clip.pixels, clip.query, passes.dtype)
-        parts, carries = staged.parts(model), [_embed(model, inputs)]
-        for part in parts:
-            carries.append(_plain_part(model.module, part.first, staged.part_params(model, part), carries[-1]))
-        return cls(passes, model, clip, inputs, _filling(passes, model, clip), parts, carries)
+    def prepare(cls, passes: Passes, model: Model, params: list[dict[str, Any]], clip: ClipArguments) -> _Clip:
+        """Runs the untouched clip. params: of every block (``staged.part_params``)."""
+        inputs, fill = network_inputs(model, clip.pixels, clip.query, passes.dtype), _filling(passes, model, clip)
+        steps = [
+            _Step(part.first, own, *(None if of is None else part.sites(of) for of in (clip.ids, clip.weight, fill)))  # type: ignore[arg-type]
+            for part, own in zip(staged.parts(model), params, strict=True)
+        ]
+        carries = [_embed(model, inputs)]
+        for step in steps:
+            carries.append(_plain_step(model.module, step.first, step.params, carries[-1]))
+        return cls(passes, model, clip, inputs, steps, carries)
 
     def scores(self, block: int, gates: jax.Array) -> dict[str, jax.Array]:
         """Scores name -> [row] of gates [row, concept] that leave the blocks before ``block`` alone."""
         carry = jax.tree.map(lambda a: jnp.broadcast_to(a, (len(gates), *a.shape)), self.carries[block])
-        for part in self.parts[block:]:
-            ids, weight = part.sites(self.clip.ids), part.sites(self.clip.weight)
-            fill = None if self.fill is None else part.sites(self.fill)
-            params = staged.part_params(self.model, part)
-            carry = _masked_part(self.passes, self.model.module, part.first, params, carry, gates, ids, weight, fill)
+        for step in self.steps[block:]:
+            carry = _masked_step(self.passes, self.model.module, step.first, step.params, carry, gates, *step[2:])
         return _scored(self.passes, self.model, carry, self.inputs, context_of(self.model, self.clip))
 
 
@@ -133,12 +140,12 @@ def _filling(passes: Passes, model: Model, clip: ClipArguments) -> dict[str, jax
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _plain_part(module: nn.Module, first: int, params: Any, carry: Any) -> Any:
+def _plain_step(module: nn.Module, first: int, params: Any, carry: Any) -> Any:
     return staged.run_part(module, first, params, carry, {})
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=4)
-def _masked_part(
+def _masked_step(
     passes: Passes,
     module: nn.Module,
     first: int,

@@ -1,0 +1,37 @@
+"""Compiled passes are kept between calls of ``vtcd``, in the user's cache folder.
+
+JAX's own settings go first: ``JAX_COMPILATION_CACHE_DIR`` names another folder, ``JAX_ENABLE_COMPILATION_CACHE=false``
+keeps nothing. A compiled program belongs to one kind of processor, so each kind has a folder of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from pathlib import Path
+
+
+def keep_compilations() -> None:
+    """Tells JAX where; before anything is compiled."""
+    import jax
+
+    if jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder()))
+
+
+def cache_folder() -> Path:
+    """For this kind of processor, below XDG_CACHE_HOME or ~/.cache."""
+    home = os.environ.get("XDG_CACHE_HOME")
+    base = Path(home) if home else Path.home() / ".cache"
+    return base / "vtcd_jax" / hashlib.sha256(_processor().encode()).hexdigest()[:16]
+
+
+def _processor() -> str:
+    """What programs are compiled for: architecture, model and instruction sets."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return f"{platform.machine()} {platform.processor()}"
+    told = sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))})
+    return "\n".join([platform.machine(), *told])
