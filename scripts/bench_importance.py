@@ -122,7 +122,7 @@ def program(settings: Engine, task: Problem, chunk: int) -> dict[str, Any]:
     gates = jnp.ones((1, block_size(settings.masks), task.support.concepts))
     compiled = run_block.lower(passes, task.model, arguments.of([0]), gates).compile()
     least = prod(settings.config.grid) * settings.config.width
-    return {"memory": call_memory(compiled), "moved": moved(compiled.as_text(), least)}
+    return {"memory": call_memory(compiled), "moved": moved(compiled.as_text() or "", least)}
 
 
 def moved(hlo: str, least: int) -> dict[str, int]:

@@ -209,7 +209,7 @@ class Reference:
 def compare(found: np.ndarray, reference: np.ndarray) -> dict[str, float]:
     """Rank correlation over all concepts, and the share of the reference's top ten that is found."""
     top = set(np.argsort(-found)[:10]) & set(np.argsort(-reference)[:10])
-    return {"Spearman": float(stats.spearmanr(found, reference).statistic), "top 10": len(top) / 10}
+    return {"Spearman": float(np.corrcoef(stats.rankdata(found), stats.rankdata(reference))[0, 1]), "top 10": len(top) / 10}
 
 
 @dataclass(frozen=True)
@@ -229,6 +229,7 @@ class Question:
     references: list[Reference]
     baseline: np.ndarray
     masks: int
+    longest: int
 
     def truth(self, slices: list[slice]) -> np.ndarray:
         """[concept]: mean of the clips' references without some of their pairs."""
@@ -240,7 +241,8 @@ def curve(kind: str, pools: list[Pool], asked: Question) -> list[Point]:
     played, whole = np.any([p.present for p in pools], axis=0), [slice(0, 0)] * len(pools)
     fixed = asked.truth(whole)
     points, budget = [], 1 if kind.split(": ")[0].endswith("hadamard") else 128
-    while found := list(windows(kind, pools, budget)):
+    longest = asked.longest if kind.startswith(("paired", "bernoulli")) else len(pools[0].kept)
+    while (found := list(windows(kind, pools, budget))) and budget <= longest:
         rows = []
         for passes, slices in found[:16]:
             parts = zip(pools, slices, asked.baseline, strict=True)
@@ -284,7 +286,7 @@ def report(settings: Report) -> None:
     for score in (*SMOOTH[settings.model], *HARD.get(settings.model, ())):
         references = [Reference(pool, score) for pool in pools["paired"]]
         baseline = np.array([pool.scores[score][0] for pool in pools["untouched"]])
-        asked = Question(score, references, baseline, settings.reference)
+        asked = Question(score, references, baseline, settings.reference, settings.window // 2)
         print_reference(settings, asked, pools["paired"])
         sources = {kind: "paired" if kind.startswith("bernoulli") else kind.split(": ")[0] for kind in KINDS}
         found = {kind: curve(kind, pools[source], asked) for kind, source in sources.items()}

@@ -151,3 +151,35 @@ def test_every_concept_lies_in_one_head_of_one_layer(bench):
     ]
     assert len({i for i, _, _ in places}) == len(places) > 6
     assert {(site, head) for _, site, head in places} == {(f"block_{b}/attn/key", h) for b in (0, 1) for h in (0, 1)}
+
+
+def test_the_engine_is_measured_on_any_device(bench, capsys):
+    """Masked clips per second, its share of the device's rate, the paper's job, and passes that begin later."""
+    command = bench.Engine(tiny=True, masks=8, repeats=1, later=4, json=True)
+    assert bench.main(command) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["job_seconds"] == pytest.approx(120_000 / result["clips_per_second"])
+    assert result["share"] == pytest.approx(
+        result["clips_per_second"] * result["flop_per_clip"] / result["matmul_rate"], rel=1e-6
+    )
+    assert result["later_difference"] < 1e-5 and result["memory"] > 0
+    assert result["moved"] == {"copy": 0, "transpose": 0}
+    bench.print_engine(result)
+    assert "30 clips x 4,000 masks" in capsys.readouterr().out
+
+
+def test_moved_activations_are_read_from_a_program(bench):
+    """Alone, and large enough: not inside a fused kernel, not small ones."""
+    program = """
+%fused_computation.1 (p: f32[8,100]) -> f32[100,8] {
+  ROOT %transpose.1 = f32[100,8]{1,0} transpose(f32[8,100]{1,0} %p), dimensions={1,0}
+}
+ENTRY %main (a: f32[8,100]) -> f32[100,8] {
+  %copy.2 = f32[8,100]{1,0} copy(f32[8,100]{1,0} %a)
+  %copy.3 = f32[8]{0} copy(f32[8]{0} %b)
+  ROOT %transpose.4 = f32[100,8]{1,0} transpose(f32[8,100]{1,0} %copy.2), dimensions={1,0}
+}
+"""
+    moved = importlib.import_module("bench_importance").moved
+    assert moved(program, 800) == {"copy": 1, "transpose": 1}
+    assert moved(program, 801) == {"copy": 0, "transpose": 0}

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vtcd_jax.locks import refuse_if_in_use
 from vtcd_jax.models.errors import InputError
 from vtcd_jax.runs import (
     check_run,
@@ -163,9 +164,18 @@ def test_leftovers_of_a_crash_are_removed(tmp_path):
         run.write_block("b0", block())
     (tmp_path / ".importance.csv.x.part").write_text("half")
     (tmp_path / "scores" / ".b1.safetensors.y.part").write_text("half")
+    at_work = tmp_path / "shards" / "1-of-2" / "scores" / ".b2.safetensors.z.part"
+    for path in (tmp_path / "held_out" / ".concepts.csv.x.part", tmp_path / "report" / ".index.html.y.part", at_work):
+        path.parent.mkdir(parents=True)
+        path.write_text("half")
     with open_run(tmp_path, CONFIG, resume=True) as run:
         assert run.blocks() == ("b0",)
-    assert sorted(tree(tmp_path)) == ["config.json", "scores/b0.safetensors"]
+    left = [
+        "config.json",
+        "scores/b0.safetensors",
+        at_work.relative_to(tmp_path).as_posix(),
+    ]  # another process writes it
+    assert sorted(tree(tmp_path)) == left
     (tmp_path / "fresh").mkdir()
     (tmp_path / "fresh" / ".config.json.z.part").write_text("half")
     open_run(tmp_path / "fresh", CONFIG).close()  # crashed before its settings were written
@@ -203,6 +213,32 @@ def test_a_second_process_is_refused_until_the_first_is_gone(tmp_path):
         process.kill()
         process.wait()
     assert not (tmp_path / "r" / ".lock").exists()
+
+
+def test_a_run_is_not_replaced_while_another_process_does_a_part_of_it(tmp_path):
+    open_run(tmp_path, CONFIG).close()
+    with open_run(tmp_path / "shards" / "1-of-2", CONFIG) as part:
+        part.write_block("b0", block())
+        with pytest.raises(InputError, match="1-of-2: is in use by process"):
+            open_run(tmp_path, CONFIG, overwrite=True)
+        assert part.read_block("b0") is not None
+        open_run(tmp_path, CONFIG, resume=True).close()
+    open_run(tmp_path, CONFIG, overwrite=True).close()
+    assert sorted(tree(tmp_path)) == ["config.json"]
+
+
+def test_many_may_look_at_once_and_only_the_owner_is_found(tmp_path):
+    """A lock file that a crash left says nothing, however many processes look at it at the same time."""
+    (tmp_path / ".lock").write_text("process 1 on a machine that crashed\n")
+    start = threading.Barrier(8)
+
+    def look(_: int) -> None:
+        start.wait()
+        for _ in range(200):
+            refuse_if_in_use(tmp_path)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(look, range(8)))
 
 
 def test_the_lock_goes_with_the_run_even_after_an_error(tmp_path):
@@ -277,6 +313,20 @@ def test_a_damaged_block_is_thrown_away(tmp_path, harm):
         assert not path.exists() and run.blocks() == ()
         assert read_events(tmp_path)[-1]["block"] == "b"
         run.write_block("b", block())
+        assert run.read_block("b") is not None
+
+
+def test_no_bit_of_a_block_can_change_unnoticed(tmp_path):
+    with open_run(tmp_path, CONFIG) as run:
+        run.write_block("b", {"logit": np.arange(5, dtype=np.float32), "accuracy": np.zeros(5, np.float32)})
+        path = tmp_path / "scores" / "b.safetensors"
+        whole = path.read_bytes()
+        for place in range(len(whole)):
+            path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
+            assert run.read_block("b") is None, place
+            path.write_bytes(whole[:place])
+            assert run.read_block("b") is None, place
+        path.write_bytes(whole)
         assert run.read_block("b") is not None
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from tests.cli.tiny import Said, save_model, tree, vtcd
+from tests.cli.tiny import FAST, Said, save_model, tree, vtcd
 from tests.converters.torch_writer import call, read_plain_safetensors, write_torch
 from tests.data.videos import numbered, write, write_audio
 
@@ -281,6 +281,10 @@ def test_an_unknown_model(tmp_path):
         (("--chunk", "-2"), ("--chunk -2", "at least 1")),
         (("--masks", "1"), ("--masks 1", "at least 2")),
         (("--ratio", "1.5"), ("--ratio 1.5", "between 0 and 1")),
+        (("--ratio", "0.3"), ("--ratio 0.3", "'folded-hadamard'", "--design random or bernoulli")),
+        (("--stop-top", "0"), ("--stop-top 0", "at least 1")),
+        (("--design", "leave-one-out", "--stop"), ("leave-one-out", "leave out --estimator and --stop")),
+        (("--mode", "neg_inf", "--site", "value"), ("--mode neg_inf", "--site value", "another --mode")),
         (("--ratio", "nan"), ("--ratio nan", "between 0 and 1")),
         (("--hold-out", "1"), ("--hold-out 1", "[0, 1)")),
         (("--steps", "0"), ("--steps 0", "at least 1")),
@@ -388,6 +392,39 @@ def test_going_on_when_the_model_changed(job, model, finished, tmp_path):
     said = vtcd(*job, "--model", other, "--out", finished, "--resume")
     refused(said, finished, "model.params.safetensors", "settings.model", "--overwrite")
     assert "labels.json" not in said.err  # only the parameters and the folder differ
+
+
+def test_going_on_when_a_clip_or_the_model_changed(model, tmp_path):
+    """Whichever command goes on, it names the difference and touches nothing."""
+    clips, out = tmp_path / "clips", tmp_path / "run"
+    clips.mkdir()
+    for i in range(2):
+        write(clips / f"{i}.mp4", numbered(20 + i))
+    own = shutil.copytree(model, tmp_path / "model")
+    assert vtcd("discover", clips, "--model", own, "--hold-out", "0", *FAST, "--out", out).code == 0
+    changes = {
+        "clips.1.mp4: ": lambda: shutil.copy(clips / "0.mp4", clips / "1.mp4"),
+        "clips.2.mp4: (none) -> ": lambda: write(clips / "2.mp4", numbered(30)),
+        "model.labels.json: ": lambda: (own / "labels.json").write_text('["a", "b", "c", "d", "e"]'),
+        "model.params.safetensors: ": lambda: poison(2.0)(own),
+        "model.notes.txt: (none) -> ": lambda: (own / "notes.txt").write_text("mine"),
+    }
+    whole = tree(tmp_path)
+    for difference, change in changes.items():
+        change()
+        before = tree(tmp_path)
+        for command in (("rank", out), ("rank", out, "--shard", "1/2"), ("report", out)):
+            refused(vtcd(*command), f"{out}: was begun with other settings: {difference}", "--overwrite")
+            assert tree(tmp_path) == before
+        restore(tmp_path, whole)
+    assert vtcd("rank", out).code == 0
+
+
+def restore(folder: Path, files: dict[str, bytes]) -> None:
+    for name in tree(folder).keys() - files.keys():
+        (folder / name).unlink()
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
 
 
 def test_an_unexpected_failure_is_one_line_and_exit_code_1(model, tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import time
 
 import pytest
 from safetensors.numpy import load_file
@@ -83,11 +84,13 @@ def test_help_names_every_option(model):
     said = vtcd("run", "--help")
     assert said.code == 0 and said.err == ""
     options = "model out target masks seed chunk dry-run resume overwrite quiet debug slic.n-segments nmf.elbow.rule"
+    options += " design estimator stop stop-top only-correct mode precision"
     for word in ("CLIPS", *(f"--{option}" for option in options.split())):
         assert word in said.out
     assert "tyro" not in said.out
+    assert "--shard I/N" in vtcd("rank", "--help").out
     overview = vtcd("--help").out
-    for command in ("demo", "run", "discover", "rank", "curves", "report", "convert", "models"):
+    for command in ("demo", "run", "discover", "rank", "curves", "report", "merge", "convert", "models"):
         assert command in overview
 
 
@@ -97,7 +100,8 @@ def test_quiet_prints_results_only(finished, job, tmp_path):
     quiet = vtcd(*job, "--out", tmp_path / "b", "--quiet")
     assert quiet.err == "" and quiet.out == loud.out.replace(str(tmp_path / "a"), str(tmp_path / "b"))
     lines = quiet.out.splitlines()
-    assert lines[0].endswith("concepts.csv") and lines[-1] == f"report: {tmp_path / 'b' / 'report' / 'index.html'}"
+    assert lines[0].startswith("the untouched network gets 8 clips wrong, kept (--only-correct leaves them out): world")
+    assert lines[1].endswith("concepts.csv") and lines[-1] == f"report: {tmp_path / 'b' / 'report' / 'index.html'}"
     assert any(line.startswith("area under log probability: most-first ") for line in lines)
     assert any(line.startswith("overlap with target: mIoU ") for line in lines)
     assert f"curves on 4 clips held out: {tmp_path / 'b' / 'curves.csv'}" in lines
@@ -109,6 +113,7 @@ def test_quiet_prints_results_only(finished, job, tmp_path):
 def test_bars_end_their_lines(monkeypatch):
     screen = Screen()
     monkeypatch.setattr("sys.stderr", screen)
+    monkeypatch.setenv("COLUMNS", "80")
     with Progress(quiet=False) as progress:
         for done in range(4):
             progress("segment", done, 3)
@@ -119,6 +124,20 @@ def test_bars_end_their_lines(monkeypatch):
     assert whole.startswith("tubelets") and "3/3 clips" in whole
     assert cut.startswith("ranking") and "/256 passes" in cut and "left" in cut
     assert message == "vtcd: something happened"
+
+
+@pytest.mark.parametrize(("columns", "masks", "clips"), [(80, 24576, 48), (100, 1048576, 2048), (200, 1048576, 2048)])
+def test_the_bar_shows_masks_clips_time_and_speed(monkeypatch, columns, masks, clips):
+    monkeypatch.setattr("sys.stderr", screen := Screen())
+    monkeypatch.setenv("COLUMNS", str(columns))
+    with Progress(quiet=False) as progress:
+        progress("rank", 0, masks, f"0/{clips} clips")
+        time.sleep(0.12)  # bars are drawn ten times a second at most
+        progress("rank", 64, masks, f"0/{clips} clips")
+    shown = screen.getvalue().rstrip("\n").split("\r")[-1]
+    pattern = rf"ranking +64/{masks} passes, 0/{clips} clips, [\d:]+ left, +[\d.]+/s \|[#\d ]+\|"
+    assert re.fullmatch(pattern, shown), shown
+    assert len(shown) == min(columns, 100)
 
 
 def test_the_remaining_time_counts_only_work_done_now(monkeypatch):

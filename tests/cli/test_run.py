@@ -10,12 +10,15 @@ from safetensors.numpy import load_file
 
 from tests.cli.tiny import FAST, NMF, assert_same, tree, vtcd
 from vtcd_jax.concepts import load_concepts
+from vtcd_jax.importance.chunks import Chosen
 from vtcd_jax.runs import Run, read_config, read_csv, read_events
 
 COLUMNS = {
     "concepts.csv": "id name site layer head number tubelets videos spread silhouette error",
     "held_out/concepts.csv": "id name site layer head number tubelets videos spread silhouette error",
-    "importance.csv": "rank id name layer head score importance se_masks se_videos videos importance_present",
+    "importance.csv": "rank id name layer head score importance se_masks half_width_masks se_videos half_width_videos "
+    "p_null videos importance_present",
+    "convergence.csv": "score masks correlation low high",
     "curves.csv": "score order removed fraction mean se",
     "areas.csv": "score order area se released_area",
     "layers.csv": "layer rank_share",
@@ -40,7 +43,10 @@ def test_every_file_is_there(finished):
     others = names - set(blocks) - set(COLUMNS) - {n for n in names if n.startswith("held_out/concepts")}
     assert others == {"config.json", "concepts.safetensors", "concepts_labels.npz", "report/index.html"}
     kinds = [event["kind"] for event in read_events(finished)]
-    assert kinds == ["begun", "discovered", "ranked", "curves drawn", "reported"]
+    assert kinds == [
+        "begun", "wrong clips", "discovered", "chunk", "progress", "progress", "ranked", "progress", "curves drawn",
+        "reported",
+    ]  # fmt: skip
 
 
 def test_the_tables_agree_with_each_other(finished):
@@ -170,7 +176,7 @@ def test_another_chunk_changes_rounding_only(finished, job, tmp_path):
 def test_a_measured_chunk_is_kept_when_resuming(finished, job, tmp_path, monkeypatch):
     """On accelerators the chunk is measured; a second measurement could come out differently."""
     out, measured = tmp_path / "run", iter((3, 5))
-    monkeypatch.setattr("vtcd_jax.pipeline.stages.pick_chunk", lambda *_: next(measured))
+    monkeypatch.setattr("vtcd_jax.importance.engine.pick_chunk", lambda *_: Chosen(next(measured)))
     assert vtcd(*job, "--out", out).code == 0 and read_config(out)["chunk"] == 3
     before = tree(out)
     shutil.rmtree(out / "scores")

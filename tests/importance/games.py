@@ -14,7 +14,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Walsh:
-    """``Σ_T c_T Π_{i in T} X_i``. terms: (concepts of each T, int [term, order]; c_T [term]), one pair for each order."""
+    """``Σ_T c_T Π_{i in T} X_i``. main: [concept].  terms: members int [term, order] and c [term], by order."""
 
     main: np.ndarray
     terms: tuple[tuple[np.ndarray, np.ndarray], ...] = ()

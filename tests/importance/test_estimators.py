@@ -1,15 +1,26 @@
-"""Importance equals the released code's on its own scores, is centred where it should be, and knows its error."""
+"""Importance equals the released code's on its own scores, is centred and exact where it should be, knows its error."""
 
 from __future__ import annotations
 
+import jax
 import numpy as np
 import pytest
+from scipy import stats
 
+from vtcd_jax.importance.blocks import Hadamard
 from vtcd_jax.importance.curves import layer_importance, released_area, released_counts
-from vtcd_jax.importance.designs import removal_order
-from vtcd_jax.importance.estimators import per_clip
-from vtcd_jax.importance.ranking import combine
+from vtcd_jax.importance.designs import Bernoulli, Design, LeaveOneOut, Paired, Random, removal_order
+from vtcd_jax.importance.estimators import LEAST_BLOCKS, Estimate, default_estimator, estimate, from_rows
+from vtcd_jax.importance.linear import weights
+from vtcd_jax.importance.ranking import importance_from_scores
+from vtcd_jax.importance.result import combine
 from vtcd_jax.models import InputError
+
+from .games import Walsh, some_terms
+
+KEY, CLIP = jax.random.key(7), "0123" * 16
+PRESENT = np.array([True] * 4 + [False] + [True] * 5 + [False] + [True] * 4)  # 13 of 15
+GROUPS = np.arange(15) // 3
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +31,7 @@ def cris(golden):
 
 def over_clips(cris, estimator: str) -> np.ndarray:
     clips = zip(cris["performance"], cris["kept"], cris["baseline_performance"], strict=True)
-    return np.mean([per_clip(estimator, y, kept, float(base))[0] for y, kept, base in clips], axis=0)
+    return np.mean([from_rows(estimator, y, kept, float(base)).value for y, kept, base in clips], axis=0)
 
 
 @pytest.mark.parametrize(
@@ -38,36 +49,37 @@ def test_the_released_ranking_is_reproduced(cris):
 
 def test_the_contrast_finds_the_planted_influence_that_the_released_sum_misses(cris):
     layer, head = cris["concept_layer"], cris["concept_head"]
-    weights = cris["head_weights"][layer, head]  # [concept, t, h, w]
-    influence = (cris["concept_masks"] * weights).sum((2, 3, 4)).mean(0)
+    share = cris["head_weights"][layer, head]  # [concept, t, h, w]
+    influence = (cris["concept_masks"] * share).sum((2, 3, 4)).mean(0)
     found = {name: np.corrcoef(over_clips(cris, name), influence)[0, 1] for name in ("contrast", "paper", "released")}
     assert found["contrast"] > 0.95 > found["paper"] > found["released"]
 
 
 def test_a_constant_score_gives_zero_contrast_and_zero_error():
     kept = np.random.default_rng(0).integers(0, 2, (40, 6))
-    value, variance = per_clip("contrast", np.full(40, 3.5), kept, 3.5)
-    np.testing.assert_allclose(value, 0, atol=1e-12)
-    np.testing.assert_allclose(variance, 0, atol=1e-12)
+    found = from_rows("contrast", np.full(40, 3.5), kept, 3.5)
+    np.testing.assert_allclose(found.value, 0, atol=1e-12)
+    np.testing.assert_allclose(found.variance, 0, atol=1e-12)
 
 
 def test_a_concept_that_was_never_removed_has_no_contrast():
     kept = np.ones((10, 2))
     kept[:5, 0] = 0
-    value, variance = per_clip("contrast", np.arange(10.0), kept, 0.0)
-    assert value[1] == variance[1] == 0 and value[0] == 5
+    found = from_rows("contrast", np.arange(10.0), kept, 0.0)
+    assert found.value[1] == found.variance[1] == 0 and found.value[0] == 5
 
 
-@pytest.mark.parametrize("estimator", ["contrast", "paper", "released"])
+@pytest.mark.parametrize("estimator", ["contrast", "regression", "paper", "released"])
 def test_standard_errors_cover_the_spread_of_repeated_runs(estimator):
     """The error from one run of masks is close to the standard deviation over many runs."""
     rng = np.random.default_rng(1)
-    weights, runs, masks = np.array([2.0, 1.0, 0.5, 0.0, -1.0]), 400, 200
+    effects, runs, masks = np.array([2.0, 1.0, 0.5, 0.0, -1.0]), 400, 200
 
     def once():
         kept = rng.integers(0, 2, (masks, 5)).astype(float)
-        y = 1 + kept @ weights + 0.7 * kept[:, 0] * kept[:, 1]
-        return per_clip(estimator, y, kept, 1 + weights.sum() + 0.7)
+        y = 1 + kept @ effects + 0.7 * kept[:, 0] * kept[:, 1]
+        found = from_rows(estimator, y, kept, 1 + effects.sum() + 0.7)
+        return found.value, found.variance
 
     values, variances = (np.stack(parts) for parts in zip(*(once() for _ in range(runs)), strict=True))
     np.testing.assert_allclose(np.sqrt(variances.mean(0)), values.std(0, ddof=1), rtol=0.15)
@@ -77,18 +89,20 @@ def test_errors_over_clips_tell_masks_from_clips():
     """Noise of the masks averages out over clips; the spread of the clips stays."""
     rng = np.random.default_rng(2)
     values = 1 + rng.normal(0, 0.5, (200, 3))
-    found = combine(
-        "s", "contrast", "random", 0.5, 64, values, np.full((200, 3), 0.01), np.ones((200, 3), bool), np.zeros(200)
-    )
+    estimates = [Estimate(value, np.full(3, 0.01), 62) for value in values]
+    found = combine("s", "contrast", "random", estimates, [64] * 200, np.ones((200, 3), bool), np.zeros(200))
     np.testing.assert_allclose(found.se_masks, 0.1 / np.sqrt(200))
     np.testing.assert_allclose(found.se_videos, 0.5 / np.sqrt(200), rtol=0.15)
-    alone = combine("s", "contrast", "random", 0.5, 64, values[:1], values[:1], np.ones((1, 3), bool), np.zeros(1))
-    assert np.isnan(alone.se_videos).all()
+    np.testing.assert_allclose(found.dof_masks, 200 * 62)
+    alone = combine("s", "contrast", "random", estimates[:1], [64], np.ones((1, 3), bool), np.zeros(1))
+    assert np.isnan(alone.se_videos).all() and np.isnan(alone.half_widths()[1]).all()
+    np.testing.assert_allclose(alone.half_widths()[0], 0.19990, rtol=1e-3)  # 0.1 · Student's 0.975 at 62
 
 
 def test_absent_concepts_count_zero_and_the_mean_over_those_that_have_it_stands_beside():
     values, present = np.array([[2.0, 1.0], [0.0, 3.0]]), np.array([[True, True], [False, True]])
-    found = combine("s", "contrast", "random", 0.5, 8, values, values, present, np.zeros(2))
+    estimates = [Estimate(value, value, 6) for value in values]
+    found = combine("s", "contrast", "random", estimates, [8, 8], present, np.zeros(2))
     np.testing.assert_allclose(found.importance, [1, 2])
     np.testing.assert_allclose(found.importance_present, [2, 2])
     np.testing.assert_array_equal(found.videos, [1, 2])
@@ -120,4 +134,207 @@ def test_layer_importance_is_the_mean_rank_share():
 
 def test_an_unknown_estimator_is_named():
     with pytest.raises(InputError, match="unknown estimator 'magic'"):
-        per_clip("magic", np.zeros(2), np.zeros((2, 1)), 0.0)
+        estimate("magic", LeaveOneOut(1), np.zeros(1), 0.0, CLIP, np.ones(1, bool))
+
+
+def test_degrees_of_freedom_of_several_clips_are_welchs():
+    """By hand: (1 + 4)² / (1² / 3 + 4² / 10)."""
+    estimates = [Estimate(np.zeros(1), np.ones(1), 3), Estimate(np.zeros(1), np.full(1, 4.0), np.full(1, 10.0))]
+    found = combine("s", "contrast", "random", estimates, [8, 8], np.ones((2, 1), bool), np.zeros(2))
+    np.testing.assert_allclose(found.dof_masks, 25 / (1 / 3 + 16 / 10))
+    np.testing.assert_allclose(found.se_masks, np.sqrt(5) / 2)
+
+
+def test_degrees_of_freedom_of_a_contrast_are_welchs():
+    """Ten masks, three of which keep the concept; the textbook's two groups of unequal spread."""
+    kept, y = np.zeros((10, 1)), np.array([1.0, 4, 2, 8, 9, 9, 7, 8, 6, 9])
+    kept[:3] = 1
+    found = from_rows("contrast", y, kept)
+    expected = stats.ttest_ind(y[:3], y[3:], equal_var=False)
+    np.testing.assert_allclose(found.value / np.sqrt(found.variance), expected.statistic)
+    np.testing.assert_allclose(found.dof, expected.df)
+
+
+def test_a_concept_kept_once_is_not_thought_certain():
+    kept = np.zeros((20, 1))
+    kept[4] = 1
+    found = from_rows("contrast", np.random.default_rng(0).normal(size=20), kept)
+    assert found.variance[0] > 0.5
+
+
+def scores_of(game: Walsh, design: Design, present: np.ndarray = PRESENT) -> np.ndarray:
+    rows = design.rows(CLIP, 0, design.count(present), present).astype(float)
+    return game.value(rows[:, present])
+
+
+def game_of(*orders: int) -> Walsh:
+    """Main effects of 13 concepts, and interactions of these orders."""
+    rng = np.random.default_rng(5)
+    terms = tuple((some_terms(rng, 13, order, 20), rng.normal(size=20)) for order in orders)
+    return Walsh(rng.normal(size=13), terms, constant=3.0)
+
+
+@pytest.mark.parametrize(
+    "estimator, design",
+    [
+        ("contrast", Hadamard(KEY, 40)),
+        ("contrast", Hadamard(KEY, 20, folded=False)),
+        ("regression", Hadamard(KEY, 20, folded=False)),
+        ("contrast", Hadamard(KEY, 200, folded=False)),
+        ("regression", Bernoulli(KEY, 40)),
+        ("regression", Bernoulli(KEY, 80, ratio=0.3)),
+        ("regression", Paired(KEY, 40)),
+    ],
+)
+def test_additive_games_are_solved_exactly(estimator, design):
+    """No concept's own effect leaks into another's."""
+    game = game_of()
+    found = estimate(estimator, design, scores_of(game, design), 0.0, CLIP, PRESENT)
+    np.testing.assert_allclose(found.value[PRESENT], game.banzhaf(), atol=1e-12)
+    np.testing.assert_allclose(found.variance, 0, atol=1e-20)
+    assert (found.value[~PRESENT] == 0).all()
+
+
+@pytest.mark.parametrize(
+    "estimator, design",
+    [("contrast", Hadamard(KEY, 40)), ("regression", Hadamard(KEY, 120)), ("regression", Paired(KEY, 60))],
+)
+def test_complements_cancel_interactions_of_two_and_four(estimator, design):
+    game = game_of(2, 4)
+    found = estimate(estimator, design, scores_of(game, design), 0.0, CLIP, PRESENT)
+    np.testing.assert_allclose(found.value[PRESENT], game.banzhaf(), atol=1e-12)
+
+
+def test_without_complements_interactions_of_two_leak_and_the_error_says_so():
+    game, design = game_of(2), Hadamard(KEY, 20, folded=False)
+    found = estimate("contrast", design, scores_of(game, design), 0.0, CLIP, PRESENT)
+    error = found.value[PRESENT] - game.banzhaf()
+    assert 0.3 < np.sqrt((error**2).mean() / found.variance[PRESENT].mean()) < 3
+
+
+def test_least_squares_and_columns_agree_on_whole_blocks():
+    """The shortcut through the block's columns is the least-squares solution."""
+    design, y = Hadamard(KEY, 120, folded=False), np.random.default_rng(2).normal(size=120)
+    found = estimate("regression", design, y, 0.0, CLIP, PRESENT)
+    kept = design.rows(CLIP, 0, 120, PRESENT)
+    np.testing.assert_allclose(found.value, from_rows("regression", y, kept).value, atol=1e-12)
+
+
+def test_masks_of_equal_size_leave_the_mean_effect_open_and_it_is_set_to_zero():
+    """Least squares among all effects whose mean is 0."""
+    design, y = Random(KEY, 60), np.random.default_rng(3).normal(size=60)
+    kept = design.rows(CLIP, 0, 60, PRESENT).astype(float)[:, PRESENT]
+    found = estimate("regression", design, y, 0.0, CLIP, PRESENT)
+    mean_free = np.linalg.svd(np.ones((1, 13)))[2][1:].T  # a basis of all effects with mean 0
+    solved = mean_free @ np.linalg.lstsq((kept - kept.mean(0)) @ mean_free, y - y.mean(), rcond=None)[0]
+    np.testing.assert_allclose(found.value[PRESENT], solved, atol=1e-12)
+    np.testing.assert_allclose(found.value.sum(), 0, atol=1e-12)
+    assert found.dof == 60 - 1 - 12
+
+
+def test_concepts_of_a_head_share_its_effect_with_few_masks_and_with_many():
+    head_effects = np.array([1.0, -2, 0.5, 3, 0])
+    for masks, estimator in ((48, "contrast"), (48, "regression"), (16, "regression")):
+        design = Hadamard(KEY, masks, groups=GROUPS)
+        rows = design.rows(CLIP, 0, design.count(PRESENT), PRESENT)
+        y = rows[:, [0, 3, 6, 9, 12]] @ head_effects
+        found = estimate(estimator, design, y, 0.0, CLIP, PRESENT)
+        np.testing.assert_allclose(
+            found.value, np.where(PRESENT, head_effects[GROUPS], 0), atol=1e-6, err_msg=str(masks)
+        )
+
+
+@pytest.mark.parametrize("design, need", [(Bernoulli(KEY, 14), 15), (Random(KEY, 14), 15), (Paired(KEY, 26), 28)])
+def test_too_few_masks_for_least_squares_are_refused_with_the_number_needed(design, need):
+    y = np.random.default_rng(0).normal(size=design.masks)
+    words = f"estimator 'regression' needs at least {need} masks for the 13 concepts of a clip, got {design.masks}; "
+    with pytest.raises(InputError, match=words):
+        estimate("regression", design, y, 0.0, CLIP, PRESENT)
+    enough = type(design)(KEY, need)
+    found = estimate("regression", enough, np.random.default_rng(0).normal(size=need), 0.0, CLIP, PRESENT)
+    assert np.isfinite(found.value).all() and (found.variance[PRESENT] > 0).all()
+
+
+LINEAR = [
+    (estimator, design)
+    for estimator in ("contrast", "regression", "paper", "released")
+    for design in (
+        Random(KEY, 50),
+        Random(KEY, 50, players="all"),
+        Bernoulli(KEY, 50, ratio=0.3),
+        Paired(KEY, 51),
+        Hadamard(KEY, 33, folded=False),
+        Hadamard(KEY, 65),
+        Hadamard(KEY, 36),
+        Hadamard(KEY, 100, groups=GROUPS),
+        Hadamard(KEY, 18, groups=GROUPS),
+    )
+] + [("drop", LeaveOneOut(15))]
+
+
+@pytest.mark.parametrize("estimator, design", LINEAR)
+def test_every_estimator_is_weights_on_the_scores(estimator, design):
+    """Also where the last pair or block is not whole."""
+    rng, baseline = np.random.default_rng(8), 2.5
+    for count in {design.count(PRESENT), design.count(PRESENT) - 1}:
+        y = rng.normal(1, 1, count)
+        used = count // 2 * 2 if design.paired else count
+        removed = 1 - design.rows(CLIP, 0, used, PRESENT).astype(float)
+        constant = {"paper": baseline * removed.mean(0), "drop": baseline * removed.sum(0)}.get(estimator, 0.0)
+        value = estimate(estimator, design, y, baseline, CLIP, PRESENT).value
+        by_weights = y @ weights(estimator, design, count, CLIP, PRESENT) + constant
+        np.testing.assert_allclose(by_weights, value, atol=1e-10)
+
+
+def test_a_clip_without_concepts_has_no_importance():
+    nothing = np.zeros(15, bool)
+    for design in (
+        Hadamard(KEY, 64),
+        Hadamard(KEY, 64, groups=GROUPS),
+        Paired(KEY, 64),
+        Bernoulli(KEY, 64),
+        Random(KEY, 64),
+    ):
+        for estimator in ("contrast", "regression"):
+            y = np.random.default_rng(0).normal(size=design.count(nothing))
+            found = estimate(estimator, design, y, 0.0, CLIP, nothing)
+            assert (found.value == 0).all() and (found.variance == 0).all()
+            assert (weights(estimator, design, len(y), CLIP, nothing) == 0).all()
+
+
+def test_the_drop_is_the_score_that_each_concept_takes_away():
+    game, design = game_of(2, 3), LeaveOneOut(15)
+    everything = game.value(np.ones((1, 13)))[0]
+    found = estimate("drop", design, scores_of(game, design), float(everything), CLIP, PRESENT)
+    np.testing.assert_allclose(found.value[PRESENT], everything - game.value(1 - np.eye(13)))
+    assert (found.variance == 0).all() and default_estimator(design) == "drop"
+
+
+def test_the_drop_of_masks_that_remove_more_than_one_concept_is_refused():
+    design = Paired(KEY, 8)
+    with pytest.raises(InputError, match="estimator 'drop' reads masks that remove one concept alone"):
+        estimate("drop", design, np.zeros(8), 0.0, CLIP, PRESENT)
+
+
+def test_few_blocks_pool_their_error_over_concepts():
+    """Three blocks that happen to agree on a concept do not make it certain."""
+    for blocks in (1, 2, 3, 6):
+        design = Hadamard(KEY, 64 * blocks)
+        y = np.random.default_rng(blocks).normal(size=design.count(PRESENT))
+        found = estimate("contrast", design, y, 0.0, CLIP, PRESENT)
+        assert design.blocks(PRESENT) == 64 * blocks // 40 and found.pooled == (design.blocks(PRESENT) < LEAST_BLOCKS)
+        spread = found.variance[PRESENT]
+        assert (np.ptp(spread) == 0) == found.pooled
+        assert spread.min() > 0.2 * spread.mean(), "a part of the pooled error is in each"
+
+
+def test_importance_reads_the_masks_that_were_run():
+    """A run that was stopped early, clip by clip."""
+    design, game = Hadamard(KEY, 120), game_of(2)
+    scores = np.full((2, 120), np.nan)
+    scores[0, :80], scores[1, :40] = scores_of(game, design)[:80], scores_of(game, design)[:40]
+    present = np.stack([PRESENT, PRESENT])
+    found = importance_from_scores("s", "folded-hadamard", design, scores, np.zeros(2), [CLIP, CLIP], present)
+    assert found.masks.tolist() == [80, 40] and found.estimator == "contrast" and found.pooled == 2
+    np.testing.assert_allclose(found.importance[PRESENT], game.banzhaf(), atol=1e-12)
+    np.testing.assert_array_equal(found.order(), np.argsort(-found.importance, kind="stable"))

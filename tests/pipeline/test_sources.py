@@ -128,7 +128,7 @@ def test_every_file_of_a_model_folder_is_hashed(model, tmp_path):
 
 # -- settings -------------------------------------------------------------------------------------------------------
 def test_settings_survive_the_config_file():
-    settings = RunSettings(clips="x", model="m", target="0", chunk=3, scores=("margin",), ratio=0.25)
+    settings = RunSettings(clips="x", model="m", target="0", chunk=3, scores=("margin",), design="random", ratio=0.25)
     settings = dataclasses.replace(settings, slic=dataclasses.replace(settings.slic, size=(4, 24, 24)))
     config = json.loads(json.dumps({"settings": config_of(settings)}))
     assert settings_of(config) == settings

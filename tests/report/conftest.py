@@ -13,8 +13,10 @@ import pytest
 from vtcd_jax.concepts.types import Concepts, Tubelets
 from vtcd_jax.data import world
 from vtcd_jax.data.clips import Clips
+from vtcd_jax.importance.convergence import Convergence
 from vtcd_jax.importance.curves import Curves, curves_from_scores, layer_importance, removal_counts
-from vtcd_jax.importance.ranking import Importance, combine
+from vtcd_jax.importance.estimators import Estimate
+from vtcd_jax.importance.result import Importance, combine
 from vtcd_jax.report import OverlapRow, ReportData
 
 SITES = ("block_1/attn/key", "block_3/attn/key")
@@ -75,9 +77,9 @@ def make_importance(concepts: Concepts, score: str, seed: int) -> Importance:
     draw = np.random.default_rng(seed)
     present = concepts.present()
     values = draw.normal(0.02, 0.05, present.shape) + np.where(concepts.number == 1, 0.2, 0.0)
-    variances = np.full(present.shape, 2e-4)
+    estimates = [Estimate(row, np.full(len(row), 2e-4), 254.0) for row in values * present]
     baseline = draw.uniform(0.6, 0.9, len(present))
-    return combine(score, "contrast", "random", 0.5, 256, values * present, variances, present, baseline)
+    return combine(score, "contrast", "folded-hadamard", estimates, [256] * len(present), present, baseline)
 
 
 def make_curves(concepts: int, videos: int) -> Curves:
@@ -108,6 +110,9 @@ def make_data(clips: Clips, **changes) -> ReportData:
         "labels": world.CLASSES,
         "curves": make_curves(len(concepts), len(clips)),
         "curves_note": "Drawn on 32 clips that were used neither for discovery nor for ranking.",
+        "convergence": Convergence(
+            np.array([32, 64, 128]), np.array([0.4, 0.62, 0.81]), np.array([0.2, 0.5, 0.74]), np.array([0.6, 0.7, 0.9])
+        ),
         "layers": layer_importance(found[0].order(), layer),
         "overlaps": (OverlapRow("target", 0, 0.61, 0.22, 0.27, 0.03), OverlapRow("occluder", 6, 0.31, 0.2, 0.29, 0.05)),
         "overlaps_note": "Chosen on the ranking clips, measured on 32 held-out clips.",

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vtcd_jax.importance.convergence import Convergence
 from vtcd_jax.models.errors import InputError
 from vtcd_jax.report import charts, choose_clips, figures, overlay, overlays, svg
 
@@ -171,3 +172,11 @@ def test_figures_draw_into_the_given_axes(make):
     own = figures.layers({0: 0.5})
     assert own.figure is not figure
     plt.close("all")
+
+
+def test_the_chart_of_convergence_tells_its_numbers():
+    """Readable without seeing it, and an interval that goes below zero is drawn whole."""
+    found = Convergence(np.array([32, 128]), np.array([0.1, 0.8]), np.array([-0.2, 0.7]), np.array([0.4, 0.9]))
+    drawing = charts.convergence_chart(found, "rank correlation")
+    assert "0.10 at 32 masks, 0.80 at 128 masks" in drawing
+    assert "masks per clip" in drawing and "−" in drawing or "-0.2" in drawing

@@ -212,7 +212,8 @@ def test_clips_stay_within_their_room(make, tmp_path):
 
 
 def test_a_report_needs_neither_curves_nor_classes_nor_several_clips(make, clips, tmp_path):
-    data = make(clips=clips[:1], curves=None, layers={}, overlaps=(), baselines=(), notes=(), settings={}, versions={})
+    nothing = {"curves": None, "convergence": None, "layers": {}, "overlaps": (), "baselines": (), "notes": ()}
+    data = make(clips=clips[:1], settings={}, versions={}, **nothing)
     assert np.isnan(data.importance[0].se_videos).all()
     importance = tuple(replace(found, score="reconstruction") for found in data.importance[:1])
     found = page(replace(data, importance=importance, labels=()), tmp_path, top=1)

@@ -16,7 +16,7 @@ def keep_compilations() -> None:
     """Tells JAX where; before anything is compiled."""
     import jax
 
-    if jax.config.jax_compilation_cache_dir is None:
+    if getattr(jax.config, "jax_compilation_cache_dir") is None:  # noqa: B009 (pyright does not know it)
         jax.config.update("jax_compilation_cache_dir", str(cache_folder()))
 
 

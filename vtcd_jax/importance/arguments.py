@@ -1,4 +1,4 @@
-"""What a compiled call takes of the clips: pixels, where concepts lie, what the score is about, what fills removed values.
+"""What a compiled call takes of the clips: pixels, where concepts lie, what the score is about, what fills gaps.
 
 Each clip is shipped once; the masks of token size are made on the device.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -45,26 +46,26 @@ class Arguments:
         wanted = (*videos, mesh)
         if wanted not in self._last:
             self._last.clear()
-            self._last[wanted] = place(self._host(list(videos)), mesh, P(VIDEO))
+            self._last[wanted] = ClipArguments(**place(self._host(list(videos)), mesh, P(VIDEO)))
         return self._last[wanted]
 
-    def _host(self, videos: list[int]) -> ClipArguments:
+    def _host(self, videos: list[int]) -> dict[str, Any]:
+        """The fields of ``ClipArguments`` as host arrays."""
         clips, support, targets = self.clips, self.support, self.targets
-        donor = None if self.donor is None else self.donor[videos]
-        fill = None
+        fields: dict[str, Any] = {
+            "pixels": clips.video[videos],
+            "ids": {site: ids[videos] for site, ids in support.ids.items()},
+            "weight": {site: weight[videos] for site, weight in support.weight.items()},
+            "label": np.asarray(targets.label, np.int32)[videos],
+            "query": None if clips.query is None else clips.query[videos],
+            "mask": None if targets.mask is None else targets.mask[videos],
+        }
         if self.fill is not None:
-            fill = {site: np.stack([mean] * len(videos)) for site, mean in self.fill.items()}
-        return ClipArguments(
-            clips.video[videos],
-            {site: ids[videos] for site, ids in support.ids.items()},
-            {site: weight[videos] for site, weight in support.weight.items()},
-            np.asarray(targets.label, np.int32)[videos],
-            None if clips.query is None else clips.query[videos],
-            None if targets.mask is None else targets.mask[videos],
-            fill,
-            None if donor is None else clips.video[donor],
-            None if donor is None or clips.query is None else clips.query[donor],
-        )  # type: ignore[arg-type]  # NumPy arrays until they are placed
+            fields["fill"] = {site: np.stack([mean] * len(videos)) for site, mean in self.fill.items()}
+        if self.donor is not None:
+            donor = self.donor[videos]
+            fields |= {"donor": clips.video[donor], "donor_query": None if clips.query is None else clips.query[donor]}
+        return fields
 
 
 def arguments_of(model: Model, clips: Clips, support: Support, targets: Targets, mode: str = "zero") -> Arguments:

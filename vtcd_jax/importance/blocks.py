@@ -66,6 +66,11 @@ class Hadamard:
         numbers[present] = np.unique(groups[present], return_inverse=True)[1]
         return numbers
 
+    def representatives(self, present: np.ndarray) -> np.ndarray:
+        """int [player]: the first concept of each player."""
+        numbers, first = np.unique(self.players(present), return_index=True)
+        return first[numbers >= 0]
+
     def order(self, present: np.ndarray) -> int:
         """N of a clip with these concepts."""
         return order_for(int(self.players(present).max(initial=-1)) + 1 + SPARE)
@@ -85,7 +90,7 @@ class Hadamard:
     def signs(self, clip_hash: str, block: int, present: np.ndarray) -> Signs:
         """The block's matrix; row k is mask 2k of the block where it is folded, else mask k."""
         players = int(self.players(present).max(initial=-1)) + 1
-        return Signs(_signs(key_bytes(self.key), clip_hash, block, self.order(present)), players)
+        return Signs(_signs(key_bytes(self.key), clip_hash, block, order_for(players + SPARE)), players)
 
     def rows(self, clip_hash: str, start: int, stop: int, present: np.ndarray) -> np.ndarray:
         size, players = self.block_rows(present), self.players(present)

@@ -2,7 +2,8 @@
 
 At m masks a clip, the ranking from m masks of the first half is correlated (Spearman) with that from m masks of the
 second. It is what one would see on repeating the measurement with m masks; the ranking from all masks is better than
-the last point. The interval comes from drawing the clips again (bootstrap).
+the last point. Of Hadamard designs whole blocks alone are halved: within a block the errors of one half are the
+opposite of the other's. The interval comes from drawing the clips again (bootstrap).
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from .blocks import Hadamard
-from .designs import Design
+from .designs import Design, LeaveOneOut
+from .estimators import regression_masks
 from .linear import weights
 
 POINTS = 8
+LEAST = 8  # masks a clip of the first point
 DRAWS = 200
 
 
@@ -40,7 +42,10 @@ def convergence(
     *,
     seed: int = 0,
 ) -> Convergence:
-    """The curve of scores [video, mask] (NaN: not run). Empty where a clip has too few masks to halve."""
+    """The curve of scores [video, mask] (NaN: not run).
+
+    Empty where a clip has too few masks to halve, and for leave-one-out, whose halves know other concepts.
+    """
     counts = np.isfinite(scores).sum(1)
     rng, rows = np.random.default_rng(seed), []
     for share in np.geomspace(1 / 2 ** (POINTS / 2), 1, POINTS):
@@ -49,22 +54,25 @@ def convergence(
             continue
         first, second = (np.array([pair[side] for pair in pairs if pair]) for side in (0, 1))
         used = float(np.mean([pair[2] for pair in pairs if pair]))
-        rows.append((used, _rank_correlation(first, second), *_interval(first, second, rng)))
+        rows.append((used, rank_correlation(first.mean(0), second.mean(0)), *_interval(first, second, rng)))
     found = dict((row[0], row) for row in rows)  # equal numbers of whole blocks once
-    masks, correlation, low, high = (np.array(column) for column in zip(*found.values())) if found else np.zeros((4, 0))
-    return Convergence(np.round(masks).astype(int), correlation, low, high)
+    masks, *curve = np.array(list(found.values())).reshape(-1, 4).T
+    return Convergence(np.round(masks).astype(int), *curve)
 
 
 def _halves(
     estimator: str, design: Design, y: np.ndarray, clip_hash: str, present: np.ndarray, share: float
 ) -> tuple[np.ndarray, np.ndarray, int] | None:
     """Estimates [concept] from ``share`` of each half of a clip's masks, and how many masks that is."""
-    unit = 2 if design.paired else 1
-    if isinstance(design, Hadamard) and len(y) >= 2 * design.block_rows(present):
+    unit, least = 2 if design.paired else 1, LEAST
+    if isinstance(design, Hadamard):
         unit = design.block_rows(present)
+        estimator = "contrast" if estimator == "regression" else estimator  # the same on whole blocks
+    elif estimator == "regression":
+        least = max(LEAST, regression_masks(int(present.sum()), design.paired))
     half = len(y) // unit // 2
     taken = int(round(half * share)) * unit
-    if taken < 8:
+    if taken < least or isinstance(design, LeaveOneOut):
         return None
     sides = []
     for start in (0, half * unit):
@@ -99,13 +107,13 @@ class _Part:
         return self.design.rows(clip_hash, self.begin + start, self.begin + stop, present)
 
 
-def _rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Spearman's correlation of two means over clips; 0 where one is constant. first, second: [video, concept]."""
-    ranks = stats.rankdata(first.mean(0)), stats.rankdata(second.mean(0))
-    return float(np.nan_to_num(np.corrcoef(*ranks)[0, 1])) if all(np.ptp(r) > 0 for r in ranks) else 0.0
+def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Spearman's correlation of two importances [concept]; 0 where one is constant."""
+    ranks = student.ranks(first), student.ranks(second)
+    return float(np.corrcoef(*ranks)[0, 1]) if all(np.ptp(r) > 0 for r in ranks) else 0.0
 
 
 def _interval(first: np.ndarray, second: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
     draws = rng.integers(0, len(first), (DRAWS, len(first)))
-    low, high = np.quantile([_rank_correlation(first[d], second[d]) for d in draws], [0.025, 0.975])
+    low, high = np.quantile([rank_correlation(first[d].mean(0), second[d].mean(0)) for d in draws], [0.025, 0.975])
     return float(low), float(high)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 from jax.sharding import Mesh
-from scipy import stats
 
 from vtcd_jax.concepts import Concepts
 from vtcd_jax.data import Clips
@@ -21,6 +20,7 @@ from vtcd_jax.models import InputError, Model
 from .designs import removal_order
 from .engine import scores as run_scores
 from .score import Score, default_scores, score_functions
+from .student import half_width
 from .support import Support
 from .targets import Targets, find_targets
 
@@ -51,7 +51,7 @@ class Curves:
     def area_half_widths(self, level: float = 0.95) -> np.ndarray:
         """float64 [order]: half the width of Student's interval of each area, over clips."""
         clips = self.scores.shape[1]
-        return stats.t.ppf((1 + level) / 2, clips - 1) * self.areas_se if clips > 1 else self.areas_se
+        return half_width(self.areas_se, clips - 1, level) if clips > 1 else self.areas_se
 
     def mean(self) -> np.ndarray:
         """float64 [order, step]: over clips."""

@@ -110,8 +110,10 @@ class Bernoulli:
 
     def rows(self, clip_hash: str, start: int, stop: int, present: np.ndarray) -> np.ndarray:
         key = key_bytes(self.key)
-        coins = [generator(key, clip_hash, index).random(len(present)) for index in range(start, stop)]
-        return np.where(present & (np.array(coins) < self.ratio), 0, 1).astype(np.float32)
+        coins = np.zeros((stop - start, len(present)))
+        for row, index in enumerate(range(start, stop)):
+            coins[row] = generator(key, clip_hash, index).random(len(present))
+        return np.where(present & (coins < self.ratio), 0, 1).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,9 @@ class Paired:
 
     def rows(self, clip_hash: str, start: int, stop: int, present: np.ndarray) -> np.ndarray:
         key, pairs = key_bytes(self.key), range(start // 2, (stop + 1) // 2)
-        kept = np.array([generator(key, clip_hash, pair).random(len(present)) < 0.5 for pair in pairs])
+        kept = np.zeros((len(pairs), len(present)), bool)
+        for row, pair in enumerate(pairs):
+            kept[row] = generator(key, clip_hash, pair).random(len(present)) < 0.5
         both = np.stack([kept, ~kept], axis=1).reshape(-1, len(present)) | ~present
         return both[start % 2 :][: stop - start].astype(np.float32)
 

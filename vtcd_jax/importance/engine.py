@@ -64,7 +64,7 @@ def scores(
     targets:  what each clip's score is about; default: its own class, ``clips.labels``.
     mode:     what a removed value becomes: "zero", "mean", "resample", "neg_inf" (see ``support``).
     chunk:    rows run together; None picks one (1 on a CPU).
-    mesh:     devices with axes "video" and "mask" (``make_mesh``); None: the default device. Changes results by rounding.
+    mesh:     devices with axes "video" and "mask" (``make_mesh``); None: the default one. It changes but rounding.
     dtype:    "float32", "bfloat16", or None: bfloat16 on accelerators. Scores are float32.
     progress: called with the number of passes done, block by block.
     """

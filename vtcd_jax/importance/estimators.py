@@ -11,7 +11,8 @@
 
 All are "higher is more important". Masks that come in complementary pairs are read by their differences
 ``d = (y(M) - y(1 - M)) / 2``; whole Hadamard blocks by their columns, where contrast and regression are one
-(``hadamard_estimate``). Wang & Jia (2023), "Data Banzhaf"; Liu et al. (2024), "Kernel Banzhaf".
+(``hadamard_estimate``). Wang & Jia (2023), "Data Banzhaf"; Liu et al. (2024), "Kernel Banzhaf"; Smyth (2004), "Linear
+models and empirical Bayes methods for assessing differential expression in microarray experiments".
 """
 
 from __future__ import annotations
@@ -19,14 +20,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
 from vtcd_jax.models import InputError
 
 from .blocks import Hadamard
 from .designs import Design, LeaveOneOut
 
-LEAST_BLOCKS = 3  # whole blocks from which each concept's error is its own; with fewer they are pooled
+LEAST_BLOCKS = 3  # whole blocks from which each concept has an error of its own; with fewer they are pooled
+POOLED_DOF = 4  # degrees of freedom that the pooled error counts for beside a concept's own
 
 
 @dataclass(frozen=True)
@@ -35,13 +37,13 @@ class Estimate:
 
     value:    float64 [concept], 0 for a concept that no mask removed.
     variance: float64 [concept], of ``value`` over draws of the masks.
-    dof:      degrees of freedom of ``variance``.
+    dof:      degrees of freedom of ``variance``, one number or float64 [concept].
     pooled:   whether ``variance`` is one number for all concepts, from residuals; too few blocks for more.
     """
 
     value: np.ndarray
     variance: np.ndarray
-    dof: float
+    dof: float | np.ndarray
     pooled: bool = False
 
 
@@ -50,18 +52,20 @@ Kept = Float[np.ndarray, "mask concept"]
 
 
 def contrast(y: Scores, kept: Kept) -> Estimate:
-    """From independent masks."""
-    times_kept, times_removed = kept.sum(0), (1 - kept).sum(0)
+    """From independent masks: a difference of two means, with Welch's error."""
+    times, centred = np.stack([kept.sum(0), (1 - kept).sum(0)]), y - y.mean()
+    total = np.stack([centred @ kept, centred @ (1 - kept)])
+    squares = np.stack([centred**2 @ kept, centred**2 @ (1 - kept)])
+    least = max(len(y) - 2, 1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean_kept, mean_removed = y @ kept / times_kept, y @ (1 - kept) / times_removed
-        centred = y - y.mean()
-        spread_kept = (centred**2 @ kept - (centred @ kept) ** 2 / times_kept) / (times_kept - 1)
-        spread_removed = (centred**2 @ (1 - kept) - (centred @ (1 - kept)) ** 2 / times_removed) / (times_removed - 1)
-        value = mean_kept - mean_removed
-        variance = spread_kept / times_kept + spread_removed / times_removed
-    played = (times_kept > 0) & (times_removed > 0)
-    variance = np.where(played & np.isfinite(variance), np.maximum(variance, 0), 0.0)
-    return Estimate(np.where(played, value, 0.0), variance, max(len(y) - 2, 1))
+        mean, within = total / times, np.maximum(squares - total**2 / times, 0)
+        spread = np.where(times > 1, within / (times - 1), within.sum(0) / least)  # one mask alone shows no spread
+        parts = spread / times
+        variance = parts.sum(0)
+        dof = variance**2 / (parts**2 / np.maximum(times - 1, 1)).sum(0)
+    both = played(kept)
+    value = np.where(both, mean[0] - mean[1], 0.0)
+    return Estimate(value, np.where(both, variance, 0.0), np.where(both & (variance > 0), dof, least))
 
 
 def paired_contrast(y: Scores, kept: Kept) -> Estimate:
@@ -84,7 +88,9 @@ def released(y: Scores, kept: Kept) -> Estimate:
 
 
 def drop(y: Scores, kept: Kept, baseline: float) -> Estimate:
-    """Each row removes one concept alone; exact, so without variance."""
+    """Each row removes one concept alone; exact, so without variance. Raises InputError for other rows."""
+    if ((1 - kept).sum(1) > 1).any():
+        raise InputError("estimator 'drop' reads masks that remove one concept alone; take --design leave-one-out")
     return Estimate((baseline - y) @ (1 - kept), np.zeros(kept.shape[1]), 1.0)
 
 
@@ -92,7 +98,8 @@ def regression(y: Scores, kept: Kept, paired: bool) -> Estimate:
     """Least squares with errors that hold for any distribution of the residuals (HC2).
 
     Pairs are regressed through the origin by their differences. Masks that all remove equally many concepts leave one
-    direction open, the mean of all effects; it is set to 0, as their contrast does. Raises InputError for too few masks.
+    direction open, the mean of all effects; it is set to 0, as their contrast does.
+    Raises InputError for too few masks.
     """
     players = played(kept)
     X = (2 * kept - 1)[:, players]
@@ -101,11 +108,10 @@ def regression(y: Scores, kept: Kept, paired: bool) -> Estimate:
     else:
         target, X = y - y.mean(), X - X.mean(0)
     rows, spent = len(target), int(not paired)
-    if rows - spent <= X.shape[1]:
-        need = (X.shape[1] + 1 + spent) * (2 if paired else 1)
+    if len(y) < (need := regression_masks(X.shape[1], paired)):
         raise InputError(
-            f"estimator 'regression' needs at least {need} masks for the {X.shape[1]} concepts of a clip, got {len(y)}; "
-            "raise --masks, or take --estimator contrast"
+            f"estimator 'regression' needs at least {need} masks for the {X.shape[1]} concepts of a clip, "
+            f"got {len(y)}; raise --masks, or take --estimator contrast"
         )
     left, strength, right = np.linalg.svd(X, full_matrices=False)
     used = strength > 1e-9 * strength.max(initial=0)
@@ -119,28 +125,36 @@ def regression(y: Scores, kept: Kept, paired: bool) -> Estimate:
     return Estimate(value, variance, dof)
 
 
+def regression_masks(players: int, paired: bool) -> int:
+    """The fewest masks that least squares can be solved and judged with."""
+    return 2 * (players + 1) if paired else players + 2
+
+
 def hadamard_estimate(y: Scores, design: Hadamard, clip_hash: str, present: np.ndarray) -> Estimate:
-    """From whole blocks: every column's contrast, the players' and those that no one has."""
-    size, count = design.block_rows(present), len(y) // design.block_rows(present)
-    effects, spare = [], []
+    """From whole blocks: every column's contrast, the players' and those that no one has.
+
+    A column's variance is that between blocks, mixed with the pooled one of all columns (Smyth 2004): a few blocks can
+    agree by chance. A column that no one has is hit by every interaction, a player's by those without it, so the pooled
+    variance rather is too large than too small.
+    """
+    size, effects, spare = design.block_rows(present), [], []
+    count = len(y) // size
     for block in range(count):
         signs, part = design.signs(clip_hash, block, present), y[block * size : (block + 1) * size]
         halves = (part[0::2] - part[1::2]) / 2 if design.folded else part
         columns = 2 * (halves @ signs.matrix) / len(halves)
         effects.append(columns[: signs.players])
         spare.append(columns[signs.players :])
-    by_block, spare_effects = np.array(effects), np.array(spare)
-    players = by_block.shape[1]
-    if count >= LEAST_BLOCKS:
-        variance, dof, pooled = by_block.var(0, ddof=1) / count, count - 1, False
-    else:
-        between = by_block.var(0, ddof=1).sum() if count > 1 else 0.0
-        dof, pooled = spare_effects.size + players * (count - 1), True
-        squares = (spare_effects**2).sum() + between
-        variance = np.full(players, squares / dof / count)
+    by_block, nobodys = np.array(effects), np.array(spare)
+    own = (count - 1) * by_block.var(0, ddof=1) if count > 1 else np.zeros(by_block.shape[1])  # sums of squares
+    dof = nobodys.size + own.size * (count - 1)
+    variance, pooled = np.full(own.size, ((nobodys**2).sum() + own.sum()) / dof), count < LEAST_BLOCKS
+    if not pooled:
+        dof = count - 1 + POOLED_DOF
+        variance = (own + POOLED_DOF * variance) / dof
     numbers = design.players(present)
     value = np.where(numbers >= 0, by_block.mean(0)[numbers], 0.0)
-    return Estimate(value, np.where(numbers >= 0, variance[numbers], 0.0), dof, pooled)
+    return Estimate(value, np.where(numbers >= 0, variance[numbers] / count, 0.0), dof, pooled)
 
 
 def _mean_of_products(y: np.ndarray, picked: np.ndarray) -> Estimate:
@@ -159,7 +173,7 @@ ESTIMATORS = ("contrast", "regression", "paper", "released", "drop")
 
 
 def default_estimator(design: Design) -> str:
-    """What fits a design best: least squares where masks are plenty and unbalanced, else the contrast."""
+    """The drop for leave-one-out, else the contrast, which any number of masks will do for."""
     return "drop" if isinstance(design, LeaveOneOut) else "contrast"
 
 
@@ -173,19 +187,29 @@ def estimate(
     if estimator not in ESTIMATORS:
         raise InputError(f"unknown estimator {estimator!r}; known: {', '.join(ESTIMATORS)}")
     y = np.asarray(y, np.float64)
-    if isinstance(design, Hadamard) and estimator in ("contrast", "regression") and _has_block(design, y, present):
-        whole = len(y) // design.block_rows(present) * design.block_rows(present)
-        return hadamard_estimate(y[:whole], design, clip_hash, present)
+    y = y[: len(y) // 2 * 2] if design.paired else y  # whole pairs
+    whole = design.block_rows(present) if isinstance(design, Hadamard) and present.any() else 0
+    if isinstance(design, Hadamard) and 0 < whole <= len(y) and estimator in ("contrast", "regression"):
+        return hadamard_estimate(y[: len(y) // whole * whole], design, clip_hash, present)
     kept = design.rows(clip_hash, 0, len(y), present).astype(np.float64)
+    if estimator == "regression" and isinstance(design, Hadamard) and whole:
+        ones, numbers = design.representatives(present), design.players(present)
+        found = regression(y, kept[:, ones], design.paired)
+        value, variance = (np.where(numbers >= 0, part[numbers], 0.0) for part in (found.value, found.variance))
+        return Estimate(value, variance, found.dof)
     return from_rows(estimator, y, kept, float(baseline), paired=design.paired)
 
 
-def _has_block(design: Hadamard, y: np.ndarray, present: np.ndarray) -> bool:
-    return present.any() and len(y) >= design.block_rows(present)
-
-
-def from_rows(estimator: str, y: Scores, kept: Kept, baseline: float = 0.0, *, paired: bool = False) -> Estimate:
+def from_rows(
+    estimator: str,
+    y: Shaped[np.ndarray, " mask"],
+    kept: Shaped[np.ndarray, "mask concept"],
+    baseline: float = 0.0,
+    *,
+    paired: bool = False,
+) -> Estimate:
     """One clip's importance from its scores and gates, whatever made them. paired: rows 2k, 2k + 1 are complements."""
+    y, kept = np.asarray(y, np.float64), np.asarray(kept, np.float64)
     if estimator == "contrast":
         return paired_contrast(y, kept) if paired else contrast(y, kept)
     if estimator == "regression":

@@ -45,16 +45,14 @@ def permutation_null(
     total = np.zeros((1 + draws, present.shape[1]))
     for video, row in enumerate(scores):
         y = row[np.isfinite(row)].astype(np.float64)
+        y = y[: len(y) // 2 * 2] if design.paired else y
         own = weights(estimator, design, len(y), hashes[video], present[video])
         dealt = deals(y - y.mean(), design.paired, draws, generator(key_bytes(key), hashes[video], 0))
         total += dealt @ (own - own.mean(0)) / len(scores)
-    found, nulls = np.abs(total[0]), np.abs(total[1:])
-    spread = total[1:].std(0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        highest = np.nan_to_num(nulls / spread).max(1)
-        own_height = np.nan_to_num(found / spread)
-    p = (1 + (highest[:, None] >= own_height - 1e-12).sum(0)) / (draws + 1)
-    return Null(p, spread, draws)
+        heights = np.nan_to_num(np.abs(total) / total.std(0))  # the true deal is one among all, so the level is exact
+    p = (1 + (heights[1:].max(1)[:, None] >= heights[0] - 1e-12).sum(0)) / (draws + 1)
+    return Null(p, total[1:].std(0), draws)
 
 
 def deals(y: np.ndarray, paired: bool, draws: int, generator: np.random.Generator) -> np.ndarray:

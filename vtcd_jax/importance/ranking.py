@@ -98,7 +98,7 @@ def check_share(design: str, ratio: float) -> None:
     """Raises InputError for a share of removed concepts that a design does not have."""
     check_ratio(ratio)
     if ratio != 0.5 and design not in UNBALANCED:
-        raise InputError(f"--ratio {ratio}: design {design!r} removes half; take --design random or bernoulli")
+        raise InputError(f"--ratio {ratio}: design {design!r} has none to choose; take --design random or bernoulli")
 
 
 def head_groups(concepts: Concepts) -> np.ndarray:

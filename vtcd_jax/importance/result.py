@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from .estimators import Estimate
+from .student import half_width
 
 LEVEL = 0.95
 
@@ -59,9 +59,9 @@ class Importance:
 
     def half_widths(self, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
         """Half the width of the intervals (for these clips, for new clips), float64 [concept] each."""
-        these = stats.t.ppf((1 + level) / 2, self.dof_masks) * self.se_masks
+        these = half_width(self.se_masks, self.dof_masks, level)
         clips = len(self.per_video)
-        new = stats.t.ppf((1 + level) / 2, clips - 1) * self.se_videos if clips > 1 else self.se_videos
+        new = half_width(self.se_videos, clips - 1, level) if clips > 1 else self.se_videos
         return these, new
 
 
@@ -76,13 +76,13 @@ def combine(
 ) -> Importance:
     """Importance over clips from the estimates of each. present: bool [video, concept].  baseline: [video]."""
     values, variances = (np.stack([getattr(e, name) for e in estimates]) for name in ("value", "variance"))
-    dof = np.array([e.dof for e in estimates])[:, None]
+    dof = np.stack([np.broadcast_to(e.dof, e.value.shape) for e in estimates])
     clips, videos = len(values), present.sum(0)
     total = variances.sum(0)
     with np.errstate(invalid="ignore", divide="ignore"):
         over_present = np.where(videos > 0, (values * present).sum(0) / np.maximum(videos, 1), 0.0)
         spread = values.std(0, ddof=1) / np.sqrt(clips) if clips > 1 else np.full(values.shape[1], np.nan)
-        satterthwaite = np.where(total > 0, total**2 / (variances**2 / dof).sum(0), dof.sum())
+        satterthwaite = np.where(total > 0, total**2 / (variances**2 / dof).sum(0), dof.sum(0))
     return Importance(
         score=score,
         estimator=estimator,

@@ -1,13 +1,14 @@
 """When are there masks enough? Looks at a ranking while it is being measured.
 
-    separated   every one of the top k lies above every other concept (for these clips): one-sided tests of all
-                differences hold together at level alpha by Holm's correction. At look l the level is alpha / (l (l + 1)),
-                whose sum over all looks is alpha, so that looking often does not find what is not there.
-    noise       the masks' share in the variance of a clip's estimates is at most a fifth (s² <= between / 4): more masks
-                on these clips would hardly help to know new clips.
+    separated   every one of the top k lies above every other concept (for these clips): tests of all differences hold
+                together at level alpha by Holm's correction; they are two-sided, since the same scores have said which
+                concepts are the top. At look l the level is alpha / (l (l + 1)), whose sum over all looks is alpha, so
+                that looking often does not find what is not there.
+    noise       the masks' share in the variance of a clip's estimates is at most a fifth (s² <= between / 4): more
+                masks on these clips would hardly help to know new clips.
 
-Beside it stands how stable the ranking is: Spearman's correlation of the ranking with itself under the noise of the
-masks, drawn from their standard errors, with its 95 % interval.
+Beside it stands how stable the ranking is: Spearman's correlation between two repetitions of the measurement with other
+masks, foretold from the standard errors, with its 95 % interval.
 """
 
 from __future__ import annotations
@@ -16,15 +17,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from .blocks import Hadamard
-from .designs import Design
+from .convergence import rank_correlation
+from .designs import Design, LeaveOneOut
+from .estimators import regression_masks
 from .result import Importance
+from .student import exceedance
 
 ALPHA = 0.05
 NOISE = 0.25  # masks' variance over clips' variance, below which masks are enough
-FIRST = 128  # masks at the first look at designs without blocks
+FIRST = 128  # masks at the first look at designs without blocks, at least
 DRAWS = 200
 
 
@@ -33,7 +36,7 @@ class Look:
     """number: from 1.  masks: passes so far, over all clips.  top: k.
     undecided: pairs (one of the top k, another concept) that the tests do not tell apart.
     noise: variance of the masks over that between clips, mean over concepts; NaN with one clip.
-    stability, low, high: correlation of the ranking with itself, and its interval.
+    stability, low, high: correlation of the ranking with a repetition of it, and its interval.
     reason: why to stop, or "" to go on.
     """
 
@@ -81,7 +84,7 @@ def undecided_pairs(importance: Importance, top: int, alpha: float) -> int:
     error = np.sqrt(variance[first][:, None] + variance[rest][None])
     dof = np.minimum(importance.dof_masks[first][:, None], importance.dof_masks[rest][None])
     with np.errstate(invalid="ignore", divide="ignore"):
-        p = np.where(error > 0, stats.t.sf(gap / error, dof), np.where(gap > 0, 0.0, 1.0))
+        p = np.where(error > 0, 2 * exceedance(gap / error, dof), np.where(gap > 0, 0.0, 1.0))
     return len(holm_open(p.ravel(), alpha))
 
 
@@ -103,10 +106,16 @@ def noise_share(importance: Importance) -> float:
 
 
 def stability(importance: Importance, generator: np.random.Generator) -> tuple[float, float, float]:
-    """(mean, 2.5 %, 97.5 %) of Spearman's correlation between the importance and itself with noise of its error."""
-    noise = generator.normal(size=(DRAWS, len(importance.importance))) * importance.se_masks
-    ranks = stats.rankdata(importance.importance)
-    found = [np.corrcoef(ranks, stats.rankdata(importance.importance + row))[0, 1] for row in noise]
+    """(mean, 2.5 %, 97.5 %) of Spearman's correlation between two repetitions of the importance.
+
+    The importance is drawn together by as much as the noise has spread it out, and given new noise twice.
+    """
+    value, error = importance.importance, importance.se_masks
+    spread = value.var()
+    real = max(1 - (error**2).mean() / spread, 0.0) if spread > 0 else 0.0
+    centred = np.sqrt(real) * (value - value.mean())
+    noise = generator.normal(size=(DRAWS, 2, len(value))) * error
+    found = [rank_correlation(centred + first, centred + second) for first, second in noise]
     low, high = np.quantile(found, [0.025, 0.975])
     return float(np.mean(found)), float(low), float(high)
 
@@ -127,4 +136,9 @@ def looks(design: Design, present: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _unit(design: Design, present: np.ndarray) -> int:
-    return design.block_rows(present) if isinstance(design, Hadamard) and design.blocks(present) else FIRST
+    """Rows of a clip at the first look: a block, or enough for least squares; leave-one-out is read whole."""
+    if isinstance(design, LeaveOneOut):
+        return design.count(present)
+    if isinstance(design, Hadamard) and design.blocks(present):
+        return design.block_rows(present)
+    return max(FIRST, regression_masks(int(present.sum()) + 1, paired=True))

@@ -2,8 +2,8 @@
 
     run/shards/2-of-8/config.json, scores/…      what ``vtcd rank RUN --shard 2/8`` has done
 
-Shards need no coordinator: which blocks are whose follows from their numbers alone, a block's content does not depend on
-who computed it, and what is missing at the end is computed by ``vtcd rank RUN``.
+Shards need no coordinator: which blocks are whose follows from their numbers alone, a block's content does not depend
+on who computed it, and what is missing at the end is computed by ``vtcd rank RUN``.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ def parse_shard(text: str) -> Shard:
 def open_shard(folder: Path, config: Mapping[str, Any], shard: Shard) -> Run:
     """The shard's own folder in the run ``folder``, locked; begun or continued.
 
-    config: the run's, as it would be begun on this machine. Raises InputError where another process holds the shard, and
-    where it was begun with other settings.
+    config: the run's, as it would be begun on this machine. Raises InputError where another process holds the shard,
+    and where it was begun with other settings.
     """
     place = folder / SHARDS / f"{shard.index + 1}-of-{shard.count}"
     own = {**config, "concepts": file_sha256(folder / CONCEPTS), "shard": [shard.index + 1, shard.count]}

@@ -96,14 +96,14 @@ def _notes(settings: RunSettings, prepared: Prepared, ranked: Ranked) -> tuple[s
     these, _ = first.half_widths()
     unsure = np.abs(first.importance) < these
     notes.append(
-        f"{int(unsure.sum())} of {len(unsure)} concepts are not told from zero by these masks (their 95 % interval holds "
-        f"it); {int((ranked.nulls[0].p < 0.05).sum())} stand out of what dealing the scores anew among the masks gives "
+        f"{int(unsure.sum())} of {len(unsure)} concepts are not told from zero by these masks (their 95 % interval "
+        f"holds it); {int((ranked.nulls[0].p < 0.05).sum())} stand out of what dealing the scores anew among the masks gives "
         "(p < 0.05 for all concepts together)."
     )
     if first.pooled:
         notes.append(
-            f"Errors are pooled over the concepts in {first.pooled} of {len(prepared.clips)} clips: their masks are fewer "
-            "than three whole blocks of the design."
+            f"Errors are pooled over the concepts in {first.pooled} of {len(prepared.clips)} clips: their masks are "
+            "fewer than three whole blocks of the design."
         )
     if ranked.looks:
         notes.append(f"Masking stopped early or not: {ranked.looks[-1].line()}.")

@@ -1,7 +1,8 @@
 """The stages that compute: concepts, importance, curves. Each leaves its results in the run folder.
 
     discover   concepts.safetensors, concepts_labels.npz, concepts.csv
-    rank       scores/rank/*.safetensors (a file per finished block of masks), importance.csv, convergence.csv, looks.csv
+    rank       scores/rank/*.safetensors (a file per finished block of masks), importance.csv, convergence.csv,
+               looks.csv (where they decide when to stop)
     curves     held_out/ (the same concepts on the held-out clips), scores/curves/*, curves.csv, areas.csv, layers.csv,
                overlaps.csv (where true masks are known)
 
@@ -11,6 +12,7 @@ clip's content and the mask's index alone.
 
 from __future__ import annotations
 
+import dataclasses
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -187,7 +189,8 @@ def _look_by_look(
         ranked = _importances(settings, prepared, part, design, found, baseline)[0]
         looked.append(look(ranked, number, top=settings.stop_top, seed=settings.seed))
         if looked[-1].reason:
-            break
+            return found, looked
+    looked[-1] = dataclasses.replace(looked[-1], reason="all masks are spent")
     return found, looked
 
 

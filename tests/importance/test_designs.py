@@ -1,0 +1,205 @@
+"""Masks are what their design says, and depend on nothing but key, clip, index and the concepts that are there."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+
+from vtcd_jax.concepts.types import Concepts, Tubelets
+from vtcd_jax.importance.blocks import SPARE, Hadamard
+from vtcd_jax.importance.curves import removal_counts
+from vtcd_jax.importance.designs import Bernoulli, Design, LeaveOneOut, Paired, Random, removal_order
+from vtcd_jax.importance.hadamard import order_for
+from vtcd_jax.importance.ranking import DESIGNS, check_share, head_groups, make_design
+from vtcd_jax.models import InputError
+
+KEY, CLIP = jax.random.key(4), "ab" * 32
+PRESENT = np.array([True, True, False, True, True, True, False, True, True, True, True, False, True, True])
+NOTHING, EVERYTHING = np.zeros(14, bool), np.ones(14, bool)
+
+
+def concepts() -> Concepts:
+    """Fourteen concepts in five heads of two sites."""
+    none = np.zeros(0, np.int32)
+    site, head = np.repeat([0, 0, 1, 1, 1], [2, 4, 3, 3, 2]), np.repeat([0, 1, 0, 1, 2], [2, 4, 3, 3, 2])
+    return Concepts(
+        ("block_0/attn/key", "block_1/attn/key"), (1, 1, 1), (1, 1, 1), site, head, none, none,
+        Tubelets(*[none] * 6), none, none, none, {}, {}, none, none, none,
+    )  # fmt: skip
+
+
+def design(name: str, masks: int = 96, key: jax.Array = KEY) -> Design:
+    return make_design(name, key, masks, concepts=concepts())
+
+
+def all_rows(made: Design, present: np.ndarray = PRESENT, clip: str = CLIP) -> np.ndarray:
+    return made.rows(clip, 0, made.count(present), present)
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_any_split_gives_the_same_rows(name):
+    """Chunking, sharding and taking up an interrupted run change no draw."""
+    made = design(name)
+    rows = all_rows(made)
+    for seed in range(5):
+        cuts = np.sort(np.random.default_rng(seed).integers(0, len(rows) + 1, 6))
+        bounds = [0, *cuts, len(rows)]
+        parts = [made.rows(CLIP, int(a), int(b), PRESENT) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+        np.testing.assert_array_equal(np.concatenate(parts), rows)
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_rows_are_a_function_of_key_clip_index_and_presence(name):
+    rows = all_rows(design(name))
+    np.testing.assert_array_equal(all_rows(design(name, key=jax.random.key(4))), rows)
+    np.testing.assert_array_equal(all_rows(design(name, masks=200))[: len(rows)], rows, "more masks are added")
+    if name != "leave-one-out":
+        assert not np.array_equal(all_rows(design(name), clip="cd" * 32), rows)
+        assert not np.array_equal(all_rows(design(name, key=jax.random.key(5))), rows)
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_gates_are_zero_or_one_and_absent_concepts_stay(name):
+    rows = all_rows(design(name))
+    assert rows.dtype == np.float32 and set(np.unique(rows)) == {0, 1}
+    assert (rows[:, ~PRESENT] == 1).all()
+    assert (all_rows(design(name), NOTHING) == 1).all()
+
+
+@pytest.mark.parametrize("name", [name for name in DESIGNS if design(name).paired])
+def test_each_mask_of_a_pair_removes_what_the_other_keeps(name):
+    rows = all_rows(design(name))[:, PRESENT]
+    np.testing.assert_array_equal(rows[0::2], 1 - rows[1::2])
+
+
+@pytest.mark.parametrize("name", [name for name in DESIGNS if name != "leave-one-out"])
+def test_no_more_masks_are_run_than_asked_for(name):
+    for masks in (2, 3, 7, 31, 32, 33, 64, 95, 500):
+        made = design(name, masks=masks)
+        for present in (PRESENT, NOTHING, EVERYTHING):
+            count = made.count(present)
+            assert 0 < count <= masks == made.masks
+            assert len(all_rows(made, present)) == count
+            assert count % 2 == 0 or not made.paired, "no half pair"
+
+
+@pytest.mark.parametrize("name", [name for name in DESIGNS if name != "leave-one-out"])
+def test_every_player_is_removed_about_half_of_the_time(name):
+    made = design(name, masks=3000)
+    removed = 1 - all_rows(made, EVERYTHING)
+    np.testing.assert_allclose(removed.mean(0), 0.5, atol=0.04)
+    assert made.ratio == 0.5
+
+
+def test_every_player_is_removed_about_equally_often():
+    rows = Random(jax.random.key(0), 2000, ratio=0.5).rows("0123456789abcdef" * 4, 0, 2000, np.ones(10, bool))
+    np.testing.assert_allclose((rows == 0).mean(0), 0.5, atol=0.05)
+
+
+def test_coins_fall_as_often_as_asked_and_independently():
+    removed = 1 - Bernoulli(KEY, 4000, ratio=0.3).rows(CLIP, 0, 4000, EVERYTHING)
+    np.testing.assert_allclose(removed.mean(0), 0.3, atol=0.03)
+    np.testing.assert_allclose(np.corrcoef(removed.T), np.eye(14), atol=0.06)
+
+
+def test_random_rows_depend_on_seed_clip_and_index_alone():
+    present = np.array([True] * 7 + [False] * 3)
+    made = Random(jax.random.key(4), 50, ratio=0.5)
+    rows = made.rows("ab" * 32, 0, 50, present)
+    np.testing.assert_array_equal(made.rows("ab" * 32, 20, 30, present), rows[20:30])
+    assert not np.array_equal(made.rows("cd" * 32, 0, 50, present), rows)
+    assert (rows[:, 7:] == 1).all(), "absent concepts are not players"
+    assert ((rows == 0).sum(1) == 3).all(), "int(7 · 0.5) are removed"
+    everyone = Random(jax.random.key(4), 50, ratio=0.5, players="all").rows("ab" * 32, 0, 50, present)
+    assert ((everyone == 0).sum(1) == 5).all()
+
+
+@pytest.mark.parametrize("estimator, removed", [(None, 5), ("contrast", 5), ("paper", 7), ("released", 7)])
+def test_absent_concepts_are_players_for_the_originals_alone(estimator, removed):
+    made = make_design("random", KEY, 40, concepts=concepts(), estimator=estimator)
+    assert ((all_rows(made) == 0).sum(1) == removed).all()
+
+
+@pytest.mark.parametrize("folded", [True, False])
+@pytest.mark.parametrize("present", [PRESENT, EVERYTHING, np.arange(14) == 3])
+def test_whole_blocks_are_balanced_and_orthogonal(folded, present):
+    made, players = Hadamard(KEY, 100, folded=folded), int(present.sum())
+    order = made.order(present)
+    assert order == order_for(players + SPARE), "the smallest matrix with columns to spare"
+    size = made.block_rows(present)
+    assert size == order * (2 if folded else 1) and made.count(present) == 100 // size * size
+    for block in range(made.blocks(present)):
+        signs = 2 * made.rows(CLIP, block * size, (block + 1) * size, present)[:, present] - 1
+        np.testing.assert_array_equal(signs.sum(0), 0, "each concept is kept in half of the rows")
+        np.testing.assert_array_equal(signs.T @ signs, size * np.eye(players), "every two, in all four ways alike")
+
+
+def test_columns_that_no_concept_has_are_as_balanced_as_the_others():
+    made = Hadamard(KEY, 96)
+    signs = made.signs(CLIP, 1, PRESENT)
+    columns = signs.matrix.astype(int)
+    np.testing.assert_array_equal(columns.T @ columns, 16 * np.eye(15))
+    assert signs.players == PRESENT.sum() and columns.shape[1] - signs.players >= SPARE
+    rows = made.rows(CLIP, 32, 64, PRESENT)[0::2, PRESENT]
+    np.testing.assert_array_equal(2 * rows - 1, columns[:, : signs.players], "rows and signs are one block")
+
+
+def test_any_one_row_of_a_block_is_a_fair_toss_for_every_concept():
+    """So that estimates have no bias, whatever the game."""
+    made = Hadamard(KEY, 32 * 1000, folded=False)
+    first = made.rows(CLIP, 0, made.masks, EVERYTHING)[:: made.block_rows(EVERYTHING)] * 2 - 1
+    np.testing.assert_allclose(first.T @ first / len(first), np.eye(14), atol=0.12)
+    np.testing.assert_allclose(first.mean(0), 0, atol=0.12)
+
+
+def test_fewer_masks_than_a_block_are_its_first_rows():
+    whole = all_rows(Hadamard(KEY, 32))
+    np.testing.assert_array_equal(all_rows(Hadamard(KEY, 21)), whole[:20])
+    assert Hadamard(KEY, 21).blocks(PRESENT) == 0
+
+
+def test_concepts_of_a_head_go_together():
+    groups, rows = head_groups(concepts()), all_rows(design("heads"))
+    assert groups.tolist() == [0, 0, 1, 1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4]
+    for head in range(5):
+        assert (np.ptp(rows[:, PRESENT & (groups == head)], axis=1) == 0).all()
+    made = design("heads")
+    assert isinstance(made, Hadamard) and made.block_rows(PRESENT) == 2 * order_for(5 + SPARE), "a head is one player"
+    np.testing.assert_array_equal(made.representatives(PRESENT), [0, 3, 7, 9, 12])
+
+
+def test_leave_one_out_removes_every_present_concept_once():
+    made = LeaveOneOut(14)
+    assert made.count(PRESENT) == PRESENT.sum() and made.masks == 14
+    np.testing.assert_array_equal(1 - all_rows(made), np.eye(14)[PRESENT])
+
+
+def test_removal_orders_are_cumulative_and_complete():
+    gates = removal_order(np.array([2, 0, 1]), np.array([0, 1, 3])).gates
+    np.testing.assert_array_equal(gates, [[1, 1, 1], [1, 1, 0], [0, 0, 0]])
+    assert removal_counts(5, 20).tolist() == [0, 1, 2, 3, 4, 5]
+    few = removal_order(np.array([3, 1]), np.array([0, 1, 2]), concepts=5).gates
+    np.testing.assert_array_equal(few, [[1, 1, 1, 1, 1], [1, 1, 1, 0, 1], [1, 0, 1, 0, 1]])
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: design("shuffled"), r"unknown design 'shuffled'; known: folded-hadamard, hadamard, .*leave-one-out"),
+        (lambda: Random(KEY, 1), r"--masks 1 must be at least 2"),
+        (lambda: Bernoulli(KEY, 0), r"--masks 0 must be at least 2"),
+        (lambda: Paired(KEY, -3), r"--masks -3 must be at least 2"),
+        (lambda: Hadamard(KEY, 1), r"--masks 1 must be at least 2"),
+        (lambda: Random(KEY, 4, ratio=1.0), r"--ratio 1.0 must lie between 0 and 1"),
+        (lambda: Bernoulli(KEY, 4, ratio=0.0), r"--ratio 0.0 must lie between 0 and 1"),
+        (lambda: check_share("random", float("nan")), r"--ratio nan must lie between 0 and 1"),
+        (
+            lambda: make_design("paired", KEY, 8, concepts=concepts(), ratio=0.3),
+            r"--ratio 0.3: design 'paired' has none to choose; take --design random or bernoulli",
+        ),
+    ],
+)
+def test_what_no_design_can_do_is_refused_in_one_line(make, message):
+    with pytest.raises(InputError, match=f"^{message}$"):
+        make()
