@@ -209,7 +209,10 @@ class Reference:
 def compare(found: np.ndarray, reference: np.ndarray) -> dict[str, float]:
     """Rank correlation over all concepts, and the share of the reference's top ten that is found."""
     top = set(np.argsort(-found)[:10]) & set(np.argsort(-reference)[:10])
-    return {"Spearman": float(np.corrcoef(stats.rankdata(found), stats.rankdata(reference))[0, 1]), "top 10": len(top) / 10}
+    return {
+        "Spearman": float(np.corrcoef(stats.rankdata(found), stats.rankdata(reference))[0, 1]),
+        "top 10": len(top) / 10,
+    }
 
 
 @dataclass(frozen=True)

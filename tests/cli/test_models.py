@@ -54,7 +54,7 @@ def test_a_model_is_described_by_name_or_folder(tmp_path):
     )
     assert [word for word in words if word not in said.out] == []
     shape = "x".join(map(str, models.sites(model)["block_1/attn/key"].shape))
-    (line,) = [line.split() for line in said.out.splitlines() if "attn/key" in line]
+    (line,) = [line.split() for line in said.out.splitlines() if "attn/key " in line]
     assert line == ["block_N/attn/key", shape, "N", "=", "0", "to", "1"]
     name = models.names()[0]
     assert vtcd("models", "--describe", name).out.startswith(f"{name}: ")

@@ -137,7 +137,7 @@ def test_whole_blocks_are_balanced_and_orthogonal(folded, present):
 
 def test_columns_that_no_concept_has_are_as_balanced_as_the_others():
     made = Hadamard(KEY, 96)
-    signs = made.signs(CLIP, 1, PRESENT)
+    signs = made.signs(CLIP, 1, int(PRESENT.sum()))
     columns = signs.matrix.astype(int)
     np.testing.assert_array_equal(columns.T @ columns, 16 * np.eye(15))
     assert signs.players == PRESENT.sum() and columns.shape[1] - signs.players >= SPARE

@@ -16,7 +16,7 @@ Plackett & Burman (1946), "The design of optimum multifactorial experiments", Bi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import jax
 import numpy as np
@@ -87,16 +87,19 @@ class Hadamard:
         whole = self.blocks(present)
         return whole * self.block_rows(present) if whole else self.masks // 2 * 2 if self.folded else self.masks
 
-    def signs(self, clip_hash: str, block: int, present: np.ndarray) -> Signs:
-        """The block's matrix; row k is mask 2k of the block where it is folded, else mask k."""
-        players = int(self.players(present).max(initial=-1)) + 1
-        return Signs(_signs(key_bytes(self.key), clip_hash, block, order_for(players + SPARE)), players)
+    def signs(self, clip_hash: str, block: int, players: int) -> Signs:
+        """The block's matrix for so many players; row k is mask 2k of the block where it is folded, else mask k."""
+        return Signs(_signs(self._key, clip_hash, block, order_for(players + SPARE)), players)
+
+    @cached_property
+    def _key(self) -> bytes:
+        return key_bytes(self.key)
 
     def rows(self, clip_hash: str, start: int, stop: int, present: np.ndarray) -> np.ndarray:
         size, players = self.block_rows(present), self.players(present)
         gates = np.ones((stop - start, len(present)), np.float32)
         for block in range(start // size, -(-stop // size)):
-            signs = self.signs(clip_hash, block, present)
+            signs = self.signs(clip_hash, block, int(players.max(initial=-1)) + 1)
             kept = signs.matrix[:, : signs.players] > 0
             if self.folded:
                 kept = np.stack([kept, ~kept], axis=1).reshape(size, -1)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from . import student
 from .blocks import Hadamard
 from .designs import Design, LeaveOneOut
 from .estimators import regression_masks
@@ -54,7 +55,7 @@ def convergence(
             continue
         first, second = (np.array([pair[side] for pair in pairs if pair]) for side in (0, 1))
         used = float(np.mean([pair[2] for pair in pairs if pair]))
-        rows.append((used, rank_correlation(first.mean(0), second.mean(0)), *_interval(first, second, rng)))
+        rows.append((used, float(rank_correlation(first.mean(0), second.mean(0))), *_interval(first, second, rng)))
     found = dict((row[0], row) for row in rows)  # equal numbers of whole blocks once
     masks, *curve = np.array(list(found.values())).reshape(-1, 4).T
     return Convergence(np.round(masks).astype(int), *curve)
@@ -107,13 +108,15 @@ class _Part:
         return self.design.rows(clip_hash, self.begin + start, self.begin + stop, present)
 
 
-def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Spearman's correlation of two importances [concept]; 0 where one is constant."""
-    ranks = student.ranks(first), student.ranks(second)
-    return float(np.corrcoef(*ranks)[0, 1]) if all(np.ptp(r) > 0 for r in ranks) else 0.0
+def rank_correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Spearman's correlation of importances [..., concept], float64 [...]; 0 where one is constant."""
+    first, second = (ranks - ranks.mean(-1, keepdims=True) for ranks in (student.ranks(first), student.ranks(second)))
+    size = np.sqrt((first**2).sum(-1) * (second**2).sum(-1))
+    return np.divide((first * second).sum(-1), size, out=np.zeros(np.shape(size)), where=size > 0)
 
 
 def _interval(first: np.ndarray, second: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
-    draws = rng.integers(0, len(first), (DRAWS, len(first)))
-    low, high = np.quantile([rank_correlation(first[d].mean(0), second[d].mean(0)) for d in draws], [0.025, 0.975])
+    clips = len(first)
+    times = np.stack([np.bincount(rng.integers(0, clips, clips), minlength=clips) for _ in range(DRAWS)])
+    low, high = np.quantile(rank_correlation(times @ first, times @ second), [0.025, 0.975])
     return float(low), float(high)

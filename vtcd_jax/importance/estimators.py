@@ -137,10 +137,10 @@ def hadamard_estimate(y: Scores, design: Hadamard, clip_hash: str, present: np.n
     agree by chance. A column that no one has is hit by every interaction, a player's by those without it, so the pooled
     variance rather is too large than too small.
     """
-    size, effects, spare = design.block_rows(present), [], []
-    count = len(y) // size
+    size, numbers = design.block_rows(present), design.players(present)
+    count, effects, spare = len(y) // size, [], []
     for block in range(count):
-        signs, part = design.signs(clip_hash, block, present), y[block * size : (block + 1) * size]
+        signs, part = design.signs(clip_hash, block, int(numbers.max()) + 1), y[block * size : (block + 1) * size]
         halves = (part[0::2] - part[1::2]) / 2 if design.folded else part
         columns = 2 * (halves @ signs.matrix) / len(halves)
         effects.append(columns[: signs.players])
@@ -152,7 +152,6 @@ def hadamard_estimate(y: Scores, design: Hadamard, clip_hash: str, present: np.n
     if not pooled:
         dof = count - 1 + POOLED_DOF
         variance = (own + POOLED_DOF * variance) / dof
-    numbers = design.players(present)
     value = np.where(numbers >= 0, by_block.mean(0)[numbers], 0.0)
     return Estimate(value, np.where(numbers >= 0, variance[numbers] / count, 0.0), dof, pooled)
 

@@ -115,7 +115,7 @@ def stability(importance: Importance, generator: np.random.Generator) -> tuple[f
     real = max(1 - (error**2).mean() / spread, 0.0) if spread > 0 else 0.0
     centred = np.sqrt(real) * (value - value.mean())
     noise = generator.normal(size=(DRAWS, 2, len(value))) * error
-    found = [rank_correlation(centred + first, centred + second) for first, second in noise]
+    found = rank_correlation(centred + noise[:, 0], centred + noise[:, 1])
     low, high = np.quantile(found, [0.025, 0.975])
     return float(np.mean(found)), float(low), float(high)
 

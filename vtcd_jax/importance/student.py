@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 
-def half_width(se: np.ndarray, dof: np.ndarray | float, level: float) -> np.ndarray:
+def half_width(se: np.ndarray, dof: np.ndarray | float | int, level: float) -> np.ndarray:
     """Half the width of the interval of a mean with this standard error and these degrees of freedom."""
     from scipy.stats import t
 
@@ -20,7 +20,7 @@ def exceedance(height: np.ndarray, dof: np.ndarray) -> np.ndarray:
 
 
 def ranks(values: np.ndarray) -> np.ndarray:
-    """From 1, equal values share their mean rank."""
+    """From 1 along the last axis, equal values share their mean rank."""
     from scipy.stats import rankdata
 
-    return rankdata(values)
+    return rankdata(values, axis=-1)

@@ -118,7 +118,8 @@ def _notes_on_clips(prepared: Prepared) -> list[str]:
     if not prepared.wrong:
         return []
     done = "were left out" if prepared.only_correct else "were kept; removing concepts can hardly lower their score"
-    return [f"{len(prepared.wrong)} clips that the untouched network gets wrong {done}."]
+    count = len(prepared.wrong)
+    return [f"Clips that the untouched network gets wrong {done}: {count}."]
 
 
 def _versions(settings: RunSettings) -> dict[str, str]:

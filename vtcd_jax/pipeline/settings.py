@@ -86,7 +86,7 @@ class RunSettings:
             raise InputError(f"--hold-out {self.hold_out} must lie in [0, 1)")
         for name, least in (("masks", 2), ("stop_top", 1), ("steps", 1), ("repeats", 1), ("controls", 1), ("top", 1)):
             if getattr(self, name) < least:
-                raise InputError(f"--{name} {getattr(self, name)} must be at least {least}")
+                raise InputError(f"--{name.replace('_', '-')} {getattr(self, name)} must be at least {least}")
         check_share(self.design_name, self.ratio)
         if self.design_name == "leave-one-out" and (self.estimator != "auto" or self.stop):
             raise InputError("--design leave-one-out removes one concept at a time: leave out --estimator and --stop")

@@ -1,0 +1,120 @@
+"""The curve says how alike two independent measurements rank, from few masks to half of them."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+from scipy import stats
+
+from vtcd_jax.importance.blocks import Hadamard
+from vtcd_jax.importance.convergence import Convergence, convergence, rank_correlation
+from vtcd_jax.importance.designs import Bernoulli, Design, LeaveOneOut, Paired, Random
+from vtcd_jax.importance.estimators import estimate, regression_masks
+
+from .games import Walsh, some_terms
+
+KEY, CLIPS, CONCEPTS = jax.random.key(6), 4, 20
+PRESENT = np.random.default_rng(0).random((CLIPS, CONCEPTS)) < 0.8
+RNG = np.random.default_rng(1)
+ADDITIVE = Walsh(RNG.normal(size=CONCEPTS))
+MIXED = Walsh(RNG.normal(0, 0.3, CONCEPTS), ((some_terms(RNG, CONCEPTS, 3, 60), RNG.normal(0, 0.2, 60)),))
+
+
+def hashes(run: int = 0) -> list[str]:
+    return [f"{run}-{video}" for video in range(CLIPS)]
+
+
+def scores_of(game: Walsh, design: Design, run: int = 0) -> np.ndarray:
+    scores = np.full((CLIPS, design.masks), np.nan)
+    for video, clip in enumerate(hashes(run)):
+        rows = design.rows(clip, 0, design.count(PRESENT[video]), PRESENT[video])
+        scores[video, : len(rows)] = game.value(rows.astype(float))
+    return scores
+
+
+def curve(game: Walsh, design: Design, estimator: str = "contrast", run: int = 0) -> Convergence:
+    return convergence(estimator, design, scores_of(game, design, run), hashes(run), PRESENT)
+
+
+DESIGNS = (
+    Bernoulli(KEY, 320),
+    Paired(KEY, 320),
+    Random(KEY, 320),
+    Hadamard(KEY, 320),
+    Hadamard(KEY, 320, folded=False),
+)
+
+
+@pytest.mark.parametrize("estimator", ["contrast", "regression"])
+@pytest.mark.parametrize("design", DESIGNS)
+def test_rankings_grow_alike_with_masks(design, estimator):
+    found = curve(MIXED, design, estimator)
+    assert (np.diff(found.masks) > 0).all() and 120 <= found.masks[-1] <= 160, "up to half of the masks"
+    assert found.correlation[-1] > 0.8 and found.correlation[-1] > found.correlation[0]
+    assert stats.spearmanr(found.masks, found.correlation)[0] > 0.5
+    assert (found.low <= found.high).all() and (np.abs(found.correlation) <= 1).all()
+
+
+@pytest.mark.parametrize("design", [Bernoulli(KEY, 64), Hadamard(KEY, 128)])
+def test_noise_has_no_ranking_to_converge_to(design):
+    """Scores that know nothing of the masks."""
+    rng, last, run_at_all = np.random.default_rng(2), [], np.isfinite(scores_of(ADDITIVE, design))
+    for run in range(20):
+        scores = np.where(run_at_all, rng.normal(size=(CLIPS, design.masks)), np.nan)
+        last.append(convergence("contrast", design, scores, hashes(), PRESENT, seed=run).correlation[-1])
+    assert abs(np.mean(last)) < 3 * 0.23 / np.sqrt(20), "0 but for the spread of a correlation of twenty"
+
+
+def test_the_last_point_is_what_a_repetition_with_half_the_masks_would_show():
+    """Least squares on pairs: the halves of one run, and the whole of two runs half as long."""
+    whole, half, points, real = Paired(KEY, 160), Paired(KEY, 80), [], []
+    for run in range(12):
+        points.append(curve(MIXED, whole, "regression", run).correlation[-1])
+        both = []
+        for other in (100 + run, 200 + run):
+            scores = scores_of(MIXED, half, other)
+            found = [estimate("regression", half, scores[v], 0.0, hashes(other)[v], PRESENT[v]) for v in range(CLIPS)]
+            both.append(np.mean([e.value for e in found], axis=0))
+        real.append(rank_correlation(*both))
+    np.testing.assert_allclose(np.mean(points), np.mean(real), atol=0.06)
+
+
+def test_whole_blocks_of_an_additive_game_agree_at_once():
+    found = curve(ADDITIVE, Hadamard(KEY, 320))
+    assert len(found.masks) >= 3
+    np.testing.assert_allclose(found.correlation, 1)
+    np.testing.assert_allclose(found.low, 1)
+
+
+@pytest.mark.parametrize(
+    "estimator, design",
+    [
+        ("contrast", Bernoulli(KEY, 15)),
+        ("contrast", Paired(KEY, 14)),
+        ("contrast", Hadamard(KEY, 60)),  # one block: its halves are no repetitions
+        ("regression", Hadamard(KEY, 60)),
+        ("regression", Bernoulli(KEY, 36)),
+        ("drop", LeaveOneOut(CONCEPTS)),  # halves know other concepts
+    ],
+)
+def test_too_few_masks_to_halve_give_no_curve(estimator, design):
+    found = curve(ADDITIVE, design, estimator)
+    assert len(found.masks) == len(found.correlation) == len(found.low) == len(found.high) == 0
+
+
+def test_least_squares_begin_where_they_can_be_solved():
+    found, players = curve(MIXED, Paired(KEY, 400), "regression"), int(PRESENT.sum(1).max())
+    assert found.masks[0] >= regression_masks(players, True) > curve(MIXED, Paired(KEY, 400)).masks[0]
+
+
+def test_heads_move_together_in_both_halves():
+    groups = np.arange(CONCEPTS) // 4
+    found = curve(ADDITIVE, Hadamard(KEY, 400, groups=groups), "regression")
+    np.testing.assert_array_equal(found.correlation, curve(ADDITIVE, Hadamard(KEY, 400, groups=groups)).correlation)
+
+
+def test_a_correlation_of_ranks_by_hand():
+    assert rank_correlation(np.array([1.0, 2, 3]), np.array([10.0, 20, 1000])) == pytest.approx(1)
+    assert rank_correlation(np.array([1.0, 2, 3, 4]), np.array([2.0, 1, 4, 3])) == pytest.approx(0.6)
+    assert rank_correlation(np.zeros(3), np.arange(3.0)) == 0, "without differences there is no ranking"

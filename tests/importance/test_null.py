@@ -1,0 +1,118 @@
+"""Scores dealt anew among the masks say how large an importance chance alone makes."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+
+from vtcd_jax.importance.blocks import Hadamard
+from vtcd_jax.importance.designs import Bernoulli, Design, Paired, Random
+from vtcd_jax.importance.null import Null, deals, permutation_null
+
+KEY, OTHER = jax.random.key(3), jax.random.key(4)
+CONCEPTS, CLIPS = 14, 3
+PRESENT = np.random.default_rng(0).random((CLIPS, CONCEPTS)) < 0.8
+HASHES = [f"{video}" * 64 for video in range(CLIPS)]
+
+
+def null(design: Design, scores: np.ndarray, estimator: str = "contrast", draws: int = 99) -> Null:
+    return permutation_null(estimator, design, scores, HASHES, PRESENT, key=OTHER, draws=draws)
+
+
+def noise(design: Design, rng: np.random.Generator) -> np.ndarray:
+    """Scores that know nothing of the masks; 0/1 in the first clip."""
+    scores = rng.normal(size=(CLIPS, design.masks))
+    scores[0] = scores[0] > 0.5
+    for row, there in zip(scores, PRESENT, strict=True):
+        row[design.count(there) :] = np.nan
+    return scores
+
+
+def planted(design: Design, effects: np.ndarray) -> np.ndarray:
+    """Each clip's main effects, and noise."""
+    rng, scores = np.random.default_rng(5), np.full((CLIPS, design.masks), np.nan)
+    for video, there in enumerate(PRESENT):
+        rows = design.rows(HASHES[video], 0, design.count(there), there)
+        scores[video, : len(rows)] = rows @ effects + rng.normal(0, 0.5, len(rows))
+    return scores
+
+
+@pytest.mark.parametrize(
+    "estimator, design",
+    [
+        ("contrast", Hadamard(KEY, 40)),
+        ("regression", Paired(KEY, 40)),
+        ("contrast", Bernoulli(KEY, 40, ratio=0.8)),
+        ("paper", Random(KEY, 40, players="all")),
+    ],
+)
+def test_where_nothing_matters_one_run_in_twenty_finds_something(estimator, design):
+    """Over all concepts of a run together."""
+    rng = np.random.default_rng(1)
+    alarms = [null(design, noise(design, rng), estimator).p.min() <= 0.05 for _ in range(120)]
+    assert 0.005 <= np.mean(alarms) <= 0.095, np.mean(alarms)  # 5 %, known to 2 %
+
+
+@pytest.mark.parametrize(
+    "estimator, design",
+    [
+        ("contrast", Hadamard(KEY, 80)),
+        ("contrast", Hadamard(KEY, 80, folded=False)),
+        ("regression", Paired(KEY, 80)),
+        ("contrast", Bernoulli(KEY, 160)),
+        ("regression", Random(KEY, 80)),
+    ],
+)
+def test_planted_effects_are_found_and_the_others_are_not(estimator, design):
+    effects = np.zeros(CONCEPTS)
+    effects[[2, 9]] = 1.0, -1.2
+    found = null(design, planted(design, effects), estimator, draws=199)
+    assert PRESENT[:, [2, 9]].any(0).all()
+    assert (found.p[[2, 9]] <= 0.01).all() and (np.delete(found.p, [2, 9]) > 0.05).all()
+    assert found.p.min() >= 1 / 200, "no p is smaller than the number of deals can show"
+
+
+def test_scores_that_never_change_show_nothing():
+    design = Hadamard(KEY, 40)
+    scores = np.where(np.isnan(noise(design, np.random.default_rng(0))), np.nan, 0.1)
+    np.testing.assert_array_equal(null(design, scores).p, 1)
+
+
+def test_the_spread_is_that_of_the_importance_when_nothing_matters():
+    """Each clip's contrast has standard deviation 2 sigma / sqrt(masks)."""
+    design, everywhere = Bernoulli(KEY, 400), np.ones((CLIPS, CONCEPTS), bool)
+    scores = np.random.default_rng(2).normal(0, 3, (CLIPS, 400))
+    found = permutation_null("contrast", design, scores, HASHES, everywhere, key=OTHER, draws=400)
+    np.testing.assert_allclose(found.spread, 2 * 3 / np.sqrt(400 * CLIPS), rtol=0.2)
+
+
+def test_neither_unit_nor_origin_of_the_score_nor_the_order_of_clips_matters():
+    design = Paired(KEY, 40)
+    scores = planted(design, np.linspace(-0.3, 0.3, CONCEPTS))
+    p = null(design, scores).p
+    np.testing.assert_array_equal(null(design, 7 - 3 * scores).p, p)
+    turned = permutation_null("contrast", design, scores[::-1], HASHES[::-1], PRESENT[::-1], key=OTHER, draws=99)
+    np.testing.assert_array_equal(turned.p, p)
+
+
+def test_pairs_are_dealt_whole_and_may_be_turned():
+    y = np.arange(12.0)
+    dealt = deals(y, True, 50, np.random.default_rng(0))
+    np.testing.assert_array_equal(dealt[0], y)
+    pairs = np.sort(dealt.reshape(-1, 6, 2), axis=2)
+    np.testing.assert_array_equal(np.sort(pairs[..., 0], axis=1), np.tile(y[0::2], (51, 1)))
+    np.testing.assert_array_equal(pairs[..., 1] - pairs[..., 0], 1)
+    turned = dealt[1:, 0::2] > dealt[1:, 1::2]
+    assert 0.4 < turned.mean() < 0.6
+    alone = deals(y, False, 50, np.random.default_rng(0))
+    np.testing.assert_array_equal(np.sort(alone, axis=1), np.tile(y, (51, 1)))
+
+
+def test_half_a_pair_at_the_end_of_an_interrupted_run_is_left_out():
+    design = Paired(KEY, 40)
+    scores = planted(design, np.linspace(-0.3, 0.3, CONCEPTS))
+    scores[:, 30:] = np.nan
+    whole = null(design, scores).p
+    scores[1, 30] = 100.0
+    np.testing.assert_array_equal(null(design, scores).p, whole)
