@@ -104,8 +104,8 @@ def test_what_the_fused_kernel_is_given_keeps_its_values_and_slopes():
 
 
 def test_masked_passes_lower_to_one_fused_kernel_a_block_on_nvidia(monkeypatch):
-    """Without a GPU: lowered for one in 16 bits, eight rows at a time. Nothing of a clip's activations is transposed but
-    the pixels once and the kernel's results, whose layout the compiler chooses."""
+    """Lowered for a GPU in 16 bits, eight rows at a time, without having one. Of a clip's activations nothing is
+    transposed but the pixels once and the kernel's results, whose layout the compiler chooses."""
     import re
 
     import jax._src.cudnn.fused_attention_stablehlo as cudnn

@@ -106,11 +106,15 @@ def _check_same(run: Run, folders: Sequence[Path]) -> None:
     own = {**(read_config(run.folder) or {}), "concepts": _sha256(run.folder / CONCEPTS)}
     for folder in folders:
         other = read_config(folder) or {}
-        precisions = [{"precision": config.get("made_with", {}).get("precision")} for config in (own, other)]
-        if changed := [*differences(own, other, FREE), *differences(*precisions)]:
+        changed = [*differences(own, other, FREE), *differences(_precision(own), _precision(other))]
+        if changed:
             raise InputError(
                 f"{folder}: was made with other settings: {'; '.join(changed)}\nremove it, or make it again"
             )
+
+
+def _precision(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {"precision": config.get("made_with", {}).get("precision")}
 
 
 def _sha256(path: Path) -> str | None:

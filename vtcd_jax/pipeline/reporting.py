@@ -97,8 +97,8 @@ def _notes(settings: RunSettings, prepared: Prepared, ranked: Ranked) -> tuple[s
     unsure = np.abs(first.importance) < these
     notes.append(
         f"{int(unsure.sum())} of {len(unsure)} concepts are not told from zero by these masks (their 95 % interval "
-        f"holds it); {int((ranked.nulls[0].p < 0.05).sum())} stand out of what dealing the scores anew among the masks gives "
-        "(p < 0.05 for all concepts together)."
+        f"holds it); {int((ranked.nulls[0].p < 0.05).sum())} stand out of what dealing the scores anew among the masks "
+        "gives (p < 0.05 for all concepts together)."
     )
     if first.pooled:
         notes.append(

@@ -55,7 +55,7 @@ class RunSettings:
     stop_top: int = 10
     """How many concepts --stop separates from the rest."""
     only_correct: bool = False
-    """Leave out clips whose own class, where it is known, the untouched network does not give."""
+    """Leave out clips whose class (their own where it is known, else the target) the network does not find."""
     mode: Literal["zero", "mean", "resample", "neg_inf"] = "zero"
     """What a removed value becomes: 0, its head's mean, another clip's value, or (keys) unseen by the softmax."""
     scores: tuple[str, ...] = ()
