@@ -237,14 +237,12 @@ def print_memory(r: dict[str, Any]) -> None:
     print(f"  peak memory {r['peak'] / 2**30:.2f} GiB (network and clip alone: {r['before'] / 2**30:.2f})")
 
 
-MEASURES: dict[type, Any] = {
-    Forward: measure_forward, Models: measure_models, Memory: measure_memory, Engine: measure_engine,
-}  # fmt: skip
-
-
 def main(settings: Forward | Models | Memory | Engine) -> int:
     """Measures, prints; the exit status: 1 where the two halves do not agree."""
-    result = MEASURES[type(settings)](settings)
+    measures: dict[type, Any] = {
+        Forward: measure_forward, Models: measure_models, Memory: measure_memory, Engine: measure_engine,
+    }  # fmt: skip
+    result = measures[type(settings)](settings)
     if settings.json:
         print(json.dumps(result))
     elif isinstance(settings, Forward):

@@ -56,6 +56,7 @@ def main() -> int:
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     begun = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
+        os.environ["XDG_CACHE_HOME"] = str(Path(folder, "cache"))  # who is killed shall not leave halves in the user's
         whole, killed = Path(folder, "whole"), Path(folder, "killed")
         job = (options.clips, "--model", options.model, "--masks", options.masks, *SETTINGS)
         finish("discover", *job, "--out", whole)

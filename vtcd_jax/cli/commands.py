@@ -15,6 +15,7 @@ import tyro
 from vtcd_jax.models.errors import InputError
 from vtcd_jax.pipeline.settings import RunSettings, settings_of
 
+from .cache import keep_compilations
 from .progress import Progress
 
 
@@ -289,6 +290,7 @@ def _rank_shard(folder: Path, text: str, common: Common) -> None:
     from vtcd_jax.pipeline.stages import rank_shard
     from vtcd_jax.runs import check_run
 
+    keep_compilations()
     shard, settings = parse_shard(text), _settings(folder)
     if settings.stop:
         raise InputError(
@@ -311,6 +313,7 @@ def _run(settings: RunSettings, out: Path, folder: Folder, common: Common, last:
     from vtcd_jax.pipeline.sources import RESOLVED, config_json, prepare
     from vtcd_jax.runs import check_run, open_run
 
+    keep_compilations()
     _check_parents(out)
     check_run(out, resume=folder.resume, overwrite=folder.overwrite)
     with Progress(common.quiet) as progress:
