@@ -306,10 +306,11 @@ def report(settings: Report) -> None:
 
 def print_reference(settings: Common, asked: Question, pools: list[Pool]) -> None:
     """How well two halves of the reference agree."""
-    middle = (settings.reference + settings.window) // 2
     played = np.any([p.present for p in pools], axis=0)
-    cuts = (slice(0, middle), slice(middle, 2 * middle))
-    halves = [np.mean([r.value(c, middle) for r in asked.references], 0)[played] for c in cuts]
+    halves = []
+    for first in (0, 1):
+        cuts = [(r, len(r.halves) // 2 * 2) for r in asked.references]  # half of the masks of each clip
+        halves.append(np.mean([r.value(slice(first * n, first * n + n), n) for r, n in cuts], 0)[played])
     agree = compare(*halves)
     print(
         f"\n{settings.model}, {asked.score}: {int(played.sum())} concepts, {len(pools)} clips; two halves of the "

@@ -18,9 +18,10 @@ def main(out: str, video: str = "", mask: str = "", coordinator: str = "", proce
     from vtcd_jax import models
     from vtcd_jax.data import Clips
     from vtcd_jax.importance import Hadamard, Support, make_mesh, scores
+    from vtcd_jax.models import videomae
 
     sizes = {"image_size": 16, "patch_size": 8, "num_frames": 2, "width": 8, "depth": 1, "num_heads": 2}
-    model = models.build(models.videomae.VideoMAEConfig(num_classes=3, **sizes), key=jax.random.key(3))
+    model = models.build(videomae.VideoMAEConfig(num_classes=3, **sizes), key=jax.random.key(3))
     rng = np.random.default_rng(0)
     clips = Clips.make(rng.integers(0, 256, (3, 2, 16, 16, 3), np.uint8), ["a", "b", "c"], labels=[0, 1, 2])
     ids = rng.integers(-1, 5, (3, 1, 2, 2, 2, 1)).astype(np.int32)

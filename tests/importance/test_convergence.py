@@ -52,7 +52,8 @@ def test_rankings_grow_alike_with_masks(design, estimator):
     found = curve(MIXED, design, estimator)
     assert (np.diff(found.masks) > 0).all() and 120 <= found.masks[-1] <= 160, "up to half of the masks"
     assert found.correlation[-1] > 0.8 and found.correlation[-1] > found.correlation[0]
-    assert stats.spearmanr(found.masks, found.correlation)[0] > 0.5
+    rising = np.corrcoef(stats.rankdata(found.masks), stats.rankdata(found.correlation))[0, 1]
+    assert rising > 0.5
     assert (found.low <= found.high).all() and (np.abs(found.correlation) <= 1).all()
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vtcd_jax import models
-from vtcd_jax.models import Edit, sites, staged
+from vtcd_jax.models import Edit, internvideo, sites, staged, videomae
 
 from .networks import NETWORKS, inputs_of, result
 
@@ -35,23 +35,23 @@ def test_stages_equal_the_whole_pass_with_edits_in_any_block(name):
 
 def test_blocks_of_a_kind_share_one_function():
     """Parameters of block 5 go by the names of block 0; a block with an extractor is of another kind."""
-    model = models.build(models.videomae.VideoMAEConfig(**SIX), params={f"block_{i}": {"w": i} for i in range(6)})
+    model = models.build(videomae.VideoMAEConfig(**SIX), params={f"block_{i}": {"w": i} for i in range(6)})
     parts = staged.parts(model)
     assert {part.first for part in parts} == {0}
     assert staged.part_params(model, parts[5]) == {"block_0": {"w": 5}}
     assert parts[5].sites({"block_5/attn/key": 1, "block_4/attn/key": 2}) == {"block_0/attn/key": 1}
-    mixed = models.build(models.internvideo.InternVideoConfig(depth=4, extractor_blocks=(1, 3)), params={})
+    mixed = models.build(internvideo.InternVideoConfig(depth=4, extractor_blocks=(1, 3)), params={})
     assert [part.first for part in staged.parts(mixed)] == [0, 1, 0, 1]
     assert staged.parts(mixed)[3].sites({"extractor_2/attn/key": 1}) == {"extractor_1/attn/key": 1}
 
 
 def test_sites_outside_the_blocks_belong_to_none():
-    model = models.build(models.videomae.VideoMAEConfig(**SIX), params={})
+    model = models.build(videomae.VideoMAEConfig(**SIX), params={})
     assert [staged.block_of(model, site) for site in ("embed", "block_5/mlp/out", "pooled")] == [None, 5, None]
 
 
 def test_an_edit_that_a_block_does_not_have_is_named():
-    model = models.build(models.videomae.VideoMAEConfig(**SIX))
+    model = models.build(videomae.VideoMAEConfig(**SIX))
     part = staged.parts(model)[0]
     with pytest.raises(ValueError, match="no tap site 'block_0/attn/kez'"):
         carry = jax.eval_shape(staged.run_embed, model, inputs_of(model))
