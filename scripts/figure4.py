@@ -227,7 +227,7 @@ def main(settings: Settings) -> None:
     write_csv(settings.out / "curves.csv", points, tuple(points[0]))
     areas = area_table(drawn)
     write_csv(settings.out / "areas.csv", areas, tuple(areas[0]))
-    about = f"{settings.model}: {len(groups)} group(s) of clips, {settings.seeds} seeds, {settings.held_out} clips each"
+    about = f"{settings.model}: {len(groups)} sets of clips x {settings.seeds} seeds, {settings.held_out} clips a curve"
     plot(drawn, settings.out / "figure4.png", about)
     for row in areas:
         print("{score:16} {method:24} {order:9} {area:8.3f} ± {half_width:.3f}".format(**row))
