@@ -12,7 +12,7 @@
 
 The first call makes `.venv` and installs the package into it (editable, with the pins of constraints.txt); a
 stamp in `.venv` lets later calls go straight to work. With uv on the PATH it is used, otherwise venv and pip.
-Options before or after the command: --torch, --cuda12, --cuda13, --tpu also install that extra.
+Options before or after the command: --torch, --oracle, --cuda12, --cuda13, --tpu also install that extra.
 """
 
 # No `from __future__ import annotations` and no modern syntax here: Python 3.6 must be able to read
@@ -34,7 +34,7 @@ PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
 STAMP = VENV / "vtcd_jax_stamp.json"
 CONSTRAINTS = ROOT / "constraints.txt"
 EXTRAS = ("browser", "test", "viz")
-OPTIONAL_EXTRAS = ("torch", "cuda12", "cuda13", "tpu")
+OPTIONAL_EXTRAS = ("torch", "oracle", "cuda12", "cuda13", "tpu")
 ROOMS = ("models", "converters")
 
 TIME_IMPORTS = """
