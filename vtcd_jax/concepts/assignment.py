@@ -17,8 +17,7 @@ from vtcd_jax.models import InputError, Model
 from .codes import nonnegative_codes
 from .config import SlicConfig
 from .discovery import mean_silhouettes
-from .features import slic_size
-from .segment import Progress, check_sites, padded_features, padded_rows, segment, token_ids, widest
+from .segment import Progress, check_sites, padded_features, padded_rows, segment, token_ids, volume_size, widest
 from .types import Concepts, Tubelets
 
 
@@ -39,7 +38,7 @@ def assign(
         raise InputError("no clips to find concepts in")
     names, config = concepts.sites, slic_config(concepts)
     grid, heads = check_sites(model, names)
-    if grid != tuple(concepts.grid) or (config.size or slic_size(model.preprocessing)) != tuple(concepts.slic_grid):
+    if grid != tuple(concepts.grid) or volume_size(model, grid, config) != tuple(concepts.slic_grid):
         raise InputError(f"the model's tokens are {grid}, those of the concepts {concepts.grid}; use the same model")
     tubelets, labels = segment(model, clips, names, config, workers=workers, progress=progress)
     if tubelets.feature.shape[1] != concepts.dictionary.shape[1]:

@@ -11,6 +11,9 @@ from typing import Literal
 
 from vtcd_jax.models.errors import InputError
 
+Method = Literal["convex-nmf", "semi-nmf", "nmf", "k-means", "archetypes", "top-k"]
+METHODS = ("convex-nmf", "semi-nmf", "nmf", "k-means", "archetypes", "top-k")
+
 
 @dataclass(frozen=True)
 class SlicConfig:
@@ -27,7 +30,15 @@ class SlicConfig:
     upsample: Literal["linear", "nearest"] = "linear"
     """"linear": trilinear with aligned corners (released, clips); "nearest" (released, whole videos)."""
     size: tuple[int, int, int] | None = None
-    """Time, height and width before SLIC; default: the frames of the clip at half its height and width."""
+    """Time, height and width before SLIC; default: as ``resolution`` says."""
+    resolution: Literal["half", "token"] = "half"
+    """"half": the frames of the clip at half its height and width (released); "token": the grid of the tokens, which
+    takes a hundredth of the time and of the labels' memory and gives coarser outlines."""
+    proposals: Literal["slic", "crops"] = "slic"
+    """"slic": tubelets; "crops": random space-time boxes as many as seeds asked for, blind to the features: the
+    baseline of the paper's table 1 (``crops``)."""
+    crop_seed: int = 0
+    """For "crops"."""
     pooling: Literal["mean", "released-volume"] = "mean"
     """Mean over the tubelet's voxels, or the sum over the voxels of the volume (the literal equation 1, which scales a
     vector by the size of its tubelet)."""
@@ -38,6 +49,8 @@ class SlicConfig:
 
     def __post_init__(self) -> None:
         _one_of("upsample", self.upsample, ("linear", "nearest"))
+        _one_of("resolution", self.resolution, ("half", "token"))
+        _one_of("proposals", self.proposals, ("slic", "crops"))
         _one_of("pooling", self.pooling, ("mean", "released-volume"))
         _one_of("grid_rule", self.grid_rule, ("nearest", "majority"))
         if not 1 <= self.n_segments <= 100:
@@ -89,8 +102,16 @@ class NmfConfig:
 
     elbow: ElbowRule = field(default_factory=ElbowRule)
     """Number of concepts per head."""
+    method: Method = "convex-nmf"
+    """How the dictionary is made (``dictionaries``): the paper's convex NMF, or another to compare with."""
     assignment: Literal["G", "H"] = "G"
-    """A tubelet's concept is the largest entry of its row of G (convex weights: released) or column of H (codes)."""
+    """A tubelet's concept is the largest entry of its row of G (convex weights: released) or column of H (codes). Only
+    "convex-nmf" has such weights: the other methods go by their codes, whatever stands here."""
+    form: Literal["auto", "gram", "features"] = "auto"
+    """For "convex-nmf": "gram" is the released split of X Xᵀ; "features" needs no such matrix and takes other steps;
+    "auto" is "gram" up to 2048 tubelets per head."""
+    active: int = 3
+    """For "top-k": concepts per tubelet, at most."""
     max_steps: int = 5000
     """Most steps of the factorisation."""
     tol: float = 1e-4
@@ -101,15 +122,17 @@ class NmfConfig:
     """Most steps of one start."""
 
     def __post_init__(self) -> None:
+        _one_of("method", self.method, METHODS)
         _one_of("assignment", self.assignment, ("G", "H"))
-        for name in ("max_steps", "restarts", "kmeans_steps"):
+        _one_of("form", self.form, ("auto", "gram", "features"))
+        for name in ("active", "max_steps", "restarts", "kmeans_steps"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
 
     @classmethod
     def released(cls) -> NmfConfig:
         """The released code: inertia elbow at 0.95, 10 000 steps, labels from G."""
-        return cls(max_steps=10_000, tol=0.0)
+        return cls(max_steps=10_000, tol=0.0, form="gram")
 
     @classmethod
     def paper(cls) -> NmfConfig:

@@ -21,7 +21,6 @@ from vtcd_jax.data.clips import Clips
 from vtcd_jax.models import InputError, Model
 
 from .config import NmfConfig, SlicConfig
-from .features import slic_size
 from .nmf import Factorization, fit_heads
 from .number import choose_numbers
 from .segment import (
@@ -32,6 +31,7 @@ from .segment import (
     padded_rows,
     segment,
     token_ids,
+    volume_size,
     widest,
 )
 from .silhouette import silhouette
@@ -97,7 +97,7 @@ def discover(
         "key": np.asarray(jax.random.key_data(key)).tolist(),
         "versions": {name: version(name) for name in ("jax", "numpy", "scikit-image")},
     }
-    return _gather(found, tubelets, labels, names, grid, slic.size or slic_size(model.preprocessing), settings, clips)
+    return _gather(found, tubelets, labels, names, grid, volume_size(model, grid, slic), settings, clips)
 
 
 def _choose(

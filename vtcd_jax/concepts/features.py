@@ -1,13 +1,10 @@
 """Feature volumes at the resolution of the segmentation.
 
-Axes: ``time height width channel``. Interpolation is separable: one small matrix per axis, applied as a
-      matrix product,
+Axes: ``time height width channel``. Interpolation is separable: one small matrix per axis, applied as a matrix product
 in float32 at the highest precision. Kowal et al. (2024), §4.1.
 """
 
 from __future__ import annotations
-
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -41,6 +38,22 @@ def linear_matrix(new: int, old: int) -> np.ndarray:
     return matrix.astype(np.float32)
 
 
+def axis_matrices(size: tuple[int, ...], grid: tuple[int, ...], mode: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What ``upsample`` does from ``grid`` to ``size``, as matrices float32 [new, old] along time, height and width.
+
+    Raises InputError for another mode.
+    """
+    if mode not in ("linear", "nearest"):
+        raise InputError(f"upsampling must be linear or nearest; got {mode!r}")
+    one = linear_matrix if mode == "linear" else _nearest_matrix
+    time, height, width = (one(new, old) for new, old in zip(size, grid, strict=True))
+    return time, height, width
+
+
+def _nearest_matrix(new: int, old: int) -> np.ndarray:
+    return (nearest_index(new, old)[:, None] == np.arange(old)).astype(np.float32)
+
+
 def upsample(
     volume: Float[Array | np.ndarray, "time height width channel"],
     size: tuple[int, int, int],
@@ -52,19 +65,10 @@ def upsample(
     mode: "linear" (trilinear, aligned corners) or "nearest" (index floor(i · old / new)).
     Raises InputError for another mode.
     """
-    if mode not in ("linear", "nearest"):
-        raise InputError(f"upsampling must be linear or nearest; got {mode!r}")
-    return _upsample(jnp.asarray(volume), tuple(int(n) for n in size), mode)
+    matrices = axis_matrices(size, np.shape(volume)[:3], mode)
+    return _upsample(jnp.asarray(volume), *matrices)
 
 
-@partial(jax.jit, static_argnames=("size", "mode"))
-def _upsample(volume: jax.Array, size: tuple[int, ...], mode: str) -> jax.Array:
-    for axis, new in enumerate(size):
-        old = volume.shape[axis]
-        if mode == "nearest":
-            volume = jnp.take(volume, nearest_index(new, old), axis=axis)
-        elif new != old:
-            matrix = linear_matrix(new, old)
-            moved = jnp.tensordot(matrix, volume, axes=(1, axis), precision="highest")
-            volume = jnp.moveaxis(moved, 0, axis)
-    return volume
+@jax.jit
+def _upsample(volume: jax.Array, time: jax.Array, height: jax.Array, width: jax.Array) -> jax.Array:
+    return jnp.einsum("thwc,Tt,Hh,Ww->THWc", volume, time, height, width, precision="highest")

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cache, partial
 
 import jax
 import numpy as np
@@ -20,13 +20,17 @@ from vtcd_jax.data.inputs import clip_inputs
 from vtcd_jax.models import InputError, Inputs, Model, forward, nearest, sites
 
 from .config import SlicConfig
-from .features import slic_size, upsample
+from .crops import random_crops
+from .features import slic_size
+from .memory import Arrays, Memory, pack, remembered, site_name, unpack
 from .supervoxels import slic
 from .tubelets import pool, resize_labels
 from .types import Tubelets
 
 Progress = Callable[[str, int, int], None]
 """Called as progress(stage, done, total) with stage "segment", "count", "factorise" or "assign"."""
+Volumes = Callable[[], dict[str, np.ndarray]]
+"""Gives the features of a clip."""
 
 
 def concept_sites(model: Model, kind: str = "key") -> tuple[str, ...]:
@@ -72,34 +76,48 @@ def segment(
     *,
     workers: int | None = None,
     progress: Progress | None = None,
+    memory: Memory | None = None,
 ) -> tuple[Tubelets, dict[str, np.ndarray]]:
-    """Tubelets of all clips, sites and heads, and their SLIC labels (site -> uint8 [video, T', H', W',
-    head]).
+    """Tubelets of all clips, sites and heads, and their labels (site -> uint8 [video, T', H', W', head]).
 
-    workers: threads that segment heads side by side (each holds a few copies of one head's volume); None: one
-             per
-    core, at most 8. Raises InputError, naming clip and site, for features that are not finite.
+    workers: threads that segment sites side by side (each holds a few scalars per seed and voxel); None: one per
+             core, at most 8.
+    memory:  keeps each site of each clip as it is done, and knows those of an earlier call.
+    Raises InputError, naming clip and site, for features that are not finite.
     """
-    _, heads = check_sites(model, names)
-    size = config.size or slic_size(model.preprocessing)
+    grid, heads = check_sites(model, names)
+    size = volume_size(model, grid, config)
     labels = {name: np.zeros((len(clips), *size, heads[name]), np.uint8) for name in names}
     rows: list[tuple[np.ndarray, ...]] = []
     with ThreadPoolExecutor(threads_of(workers)) as threads:
         for video in range(len(clips)):
-            volumes = features(model, clips, video, names)
-            jobs = [(s, h) for s, name in enumerate(names) for h in range(heads[name])]
-            work = partial(_segment_head, volumes, names, size, config, clips.names[video])
-            for (s, h), (found, kept, sizes, pooled) in zip(jobs, threads.map(work, jobs), strict=True):
-                labels[names[s]][video, ..., h] = found
-                where = np.broadcast_to(np.array([s, h, video], np.int32), (len(kept), 3))
-                rows.append((where, kept, sizes, pooled))
+            # Made when the first site asks for it: a clip whose sites are all known needs no forward pass.
+            volumes = cache(partial(features, model, clips, video, tuple(names)))
+
+            def work(name: str, video: int = video, volumes: Volumes = volumes) -> Arrays:
+                place = f"segment/{clips.hashes[video][:16]}-{site_name(name)}"
+                return remembered(
+                    memory, place, lambda: _segment_site(volumes()[name], size, config, clips, video, name)
+                )
+
+            for s, found in enumerate(threads.map(work, names)):
+                labels[names[s]][video] = unpack(found["labels"], (*size, heads[names[s]]))
+                where = np.stack([np.full_like(found["head"], s), found["head"], np.full_like(found["head"], video)], 1)
+                rows.append((where, found["label"], found["size"], found["feature"]))
             if progress:
                 progress("segment", video + 1, len(clips))
     return _ordered(rows), labels
 
 
+def volume_size(model: Model, grid: tuple[int, int, int], config: SlicConfig) -> tuple[int, int, int]:
+    """(time, height, width) of what is segmented: as asked for, or the tokens, or every frame at half its size."""
+    if config.size is not None:
+        return config.size
+    return grid if config.resolution == "token" else slic_size(model.preprocessing)
+
+
 def threads_of(workers: int | None) -> int:
-    """Threads that segment heads side by side."""
+    """Threads that segment sites side by side."""
     return workers or min(os.cpu_count() or 1, 8)
 
 
@@ -116,32 +134,44 @@ def _capture(model: Model, inputs: Inputs, names: tuple[str, ...]) -> dict[str, 
         return forward(model, inputs, capture=names)[1]
 
 
-def _segment_head(
-    volumes: dict[str, np.ndarray],
-    names: Sequence[str],
-    size: tuple[int, int, int],
-    config: SlicConfig,
-    clip: str,
-    job: tuple[int, int],
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """SLIC labels of one head of one clip, and label, size and feature of its tubelets."""
-    site, head = job
-    volume = upsample(volumes[names[site]][..., head, :], size, config.upsample)
+def _segment_site(
+    volume: np.ndarray, size: tuple[int, int, int], config: SlicConfig, clips: Clips, video: int, name: str
+) -> Arrays:
+    """All heads of a site of one clip, ``volume`` [time, height, width, head, channel]: packed labels [T', H', W',
+    head], and head, label, size and feature of the tubelets.
+    """
+    heads = np.moveaxis(volume, 3, 0)
     try:
-        labels = slic(
-            volume,
-            n_segments=config.n_segments,
-            compactness=config.compactness,
-            min_size_factor=config.min_size_factor,
-            max_size_factor=config.max_size_factor,
-        )
+        labels = propose(heads, size, config, (clips.hashes[video], name))
     except InputError as error:
-        raise InputError(f"clip {clip}, site {names[site]}, head {head}: {error}") from None
-    return labels, *pool(volume, labels, pooling=config.pooling, min_fraction=config.min_fraction)
+        raise InputError(f"clip {clips.names[video]}, site {name}: {error}") from None
+    how = partial(pool, pooling=config.pooling, min_fraction=config.min_fraction, upsample=config.upsample)
+    pooled = [how(one, regions) for one, regions in zip(heads, labels, strict=True)]
+    head = np.repeat(np.arange(len(heads), dtype=np.int32), [len(label) for label, _, _ in pooled])
+    label, sizes, feature = (np.concatenate(parts) for parts in zip(*pooled, strict=True))
+    packed = pack(np.moveaxis(labels, 0, 3))
+    return {"labels": packed, "head": head, "label": label, "size": sizes, "feature": feature}
+
+
+def propose(heads: np.ndarray, size: tuple[int, int, int], config: SlicConfig, place: tuple[str, str]) -> np.ndarray:
+    """int32 [head, T', H', W']: the regions that each head's tubelets will be; ``place`` (clip, site) seeds random
+    ones."""
+    if config.proposals == "crops":
+        seeds = [(config.crop_seed, *place, head) for head in range(len(heads))]
+        return np.stack([random_crops(size, config.n_segments, seed) for seed in seeds])
+    return slic(
+        heads,
+        n_segments=config.n_segments,
+        compactness=config.compactness,
+        min_size_factor=config.min_size_factor,
+        max_size_factor=config.max_size_factor,
+        size=size,
+        upsample=config.upsample,
+    )
 
 
 def _ordered(rows: list[tuple[np.ndarray, ...]]) -> Tubelets:
-    """Concatenates (where [n, 3], label, size, feature) in the order (site, head, video, label)."""
+    """Concatenates (where [n, 3] = site, head, video; label, size, feature) in the order (site, head, video, label)."""
     where, label, size, feature = (np.concatenate(parts) for parts in zip(*rows, strict=True))
     order = np.lexsort((label, where[:, 2], where[:, 1], where[:, 0]))
     site, head, video = (np.ascontiguousarray(column) for column in where[order].T)

@@ -17,21 +17,25 @@ from jaxtyping import Array, Float, Int, Shaped
 
 from vtcd_jax.models.errors import InputError
 
-from .features import nearest_index
+from .features import axis_matrices, nearest_index
+from .slic_rounds import Axes, spread
 
 
 def pool(
-    volume: Float[Array | np.ndarray, "time height width channel"],
+    volume: Float[Array | np.ndarray, "t h w channel"],
     labels: Int[np.ndarray, "time height width"],
     *,
     pooling: str = "mean",
     min_fraction: float = 0.001,
+    upsample: str = "linear",
 ) -> tuple[Int[np.ndarray, "tubelet"], Int[np.ndarray, "tubelet"], Float[np.ndarray, "tubelet channel"]]:
     """Label, size in voxels and float32 feature of every tubelet of one volume, in the order of the labels.
 
-    pooling:      "mean" over the tubelet's voxels, or "released-volume": the sum over the volume's number of
-                  voxels.
+    volume:       features at the resolution of the labels, or coarser ones that are taken as if interpolated to it.
+    labels:       -1 belongs to no tubelet.
+    pooling:      "mean" over the tubelet's voxels, or "released-volume": the sum over the volume's number of voxels.
     min_fraction: tubelets that cover less of the volume are dropped.
+    upsample:     "linear" or "nearest", for coarser volumes.
     Raises InputError for another pooling, or for more than 255 labels.
     """
     if pooling not in ("mean", "released-volume"):
@@ -39,8 +43,10 @@ def pool(
     count = int(labels.max()) + 1
     if count > 255:
         raise InputError(f"{count} segments in one volume; ask for fewer (n_segments)")
-    sizes = np.bincount(labels.ravel(), minlength=count)
-    sums = np.asarray(label_sums(jnp.asarray(volume), jnp.asarray(labels), count=-(-count // 16) * 16))[:count]
+    axes = None if volume.shape[:3] == labels.shape else Axes(*axis_matrices(labels.shape, volume.shape[:3], upsample))
+    sizes = np.bincount(labels[labels >= 0], minlength=count)
+    padded = -(-count // 16) * 16  # few shapes, few compilations
+    sums = np.asarray(label_sums(jnp.asarray(volume), jnp.asarray(labels), axes, count=padded))[:count]
     divisor = np.maximum(sizes, 1)[:, None] if pooling == "mean" else labels.size
     kept = np.flatnonzero((sizes > 0) & (sizes >= min_fraction * labels.size))
     features = (sums / divisor).astype(np.float32)
@@ -49,13 +55,14 @@ def pool(
 
 @partial(jax.jit, static_argnames="count")
 def label_sums(
-    volume: Float[Array, "time height width channel"], labels: Int[Array, "time height width"], *, count: int
+    volume: Float[Array, "t h w channel"], labels: Int[Array, "time height width"], axes: Axes | None, *, count: int
 ) -> Float[Array, "label channel"]:
-    """Sum of the volume over the voxels of each of ``count`` labels: frame by frame, which keeps float32 sums
-    short.
-    """
-    inside = (labels[:, None] == jnp.arange(count)[:, None, None]).astype(volume.dtype)
-    return jnp.einsum("tkhw,thwc->tkc", inside, volume, precision="highest").sum(0)
+    """Sum of the volume, interpolated along ``axes``, over the voxels of each of ``count`` labels: frame by frame,
+    which keeps float32 sums short."""
+    member = (labels == jnp.arange(count)[:, None, None, None]).astype(volume.dtype)
+    with jax.default_matmul_precision("highest"):
+        weight = member if axes is None else spread(member, axes)[0]
+        return jnp.einsum("kthw,thwc->tkc", weight, volume).sum(0)
 
 
 def resize_labels(

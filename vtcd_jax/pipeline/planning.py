@@ -18,11 +18,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vtcd_jax.concepts import SlicConfig, concept_sites, slic
-from vtcd_jax.concepts.features import slic_size, upsample
+from vtcd_jax.concepts import concept_sites, slic
 from vtcd_jax.concepts.nmf import fit_heads
 from vtcd_jax.concepts.number import choose_numbers
-from vtcd_jax.concepts.segment import threads_of
+from vtcd_jax.concepts.segment import check_sites, threads_of, volume_size
+from vtcd_jax.concepts.tubelets import pool
 from vtcd_jax.data.encode import encode_video
 from vtcd_jax.importance import Support
 from vtcd_jax.importance.arguments import arguments_of
@@ -143,15 +143,21 @@ def _time_block(settings: RunSettings, prepared: Prepared, support: Support) -> 
 
 
 def _time_segment(settings: RunSettings, prepared: Prepared, name: str) -> float:
-    """Seconds of upsampling and SLIC per head and clip, on random features, as many heads at a time as in a run."""
+    """Seconds of SLIC and pooling per head and clip, on random features, as many sites at a time as in a run."""
     model, config = prepared.model, settings.slic
-    _, t, h, w, _, channels = sites(model)[name].shape
-    features = np.random.default_rng(0).normal(size=(t, h, w, channels)).astype(np.float32)
-    size = config.size or slic_size(model.preprocessing)
-    _segment(features, size, config)  # loads and compiles
+    grid, heads = check_sites(model, (name,))
+    shape = (heads[name], *grid, sites(model)[name].shape[-1])
+    features = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    size = volume_size(model, grid, config)
+
+    def one(_: int) -> Any:
+        labels = slic(features, n_segments=config.n_segments, compactness=config.compactness, size=size)
+        return [pool(volume, own) for volume, own in zip(features, labels, strict=True)]
+
+    one(0)  # loads and compiles
     with ThreadPoolExecutor(threads_of(None)) as threads:
         count = threads_of(None)
-        return _seconds(lambda: list(threads.map(lambda _: _segment(features, size, config), range(count)))) / count
+        return _seconds(lambda: list(threads.map(one, range(count)))) / count / heads[name]
 
 
 def _time_factorise(settings: RunSettings, shape: tuple[int, ...], clips: int, layers: int, steps: int = 20) -> float:
@@ -185,8 +191,3 @@ def _time_overlay(prepared: Prepared) -> float:
 
     draw()  # loads the encoder
     return _seconds(draw)
-
-
-def _segment(features: np.ndarray, size: tuple[int, int, int], config: SlicConfig) -> None:
-    volume = upsample(features, size, config.upsample)
-    slic(volume, n_segments=config.n_segments, compactness=config.compactness)
