@@ -5,6 +5,7 @@
     python scripts/bench.py models               seconds per clip of every published network, beside torch
     python scripts/bench.py importance           masked clips per second of the engine on this device, and its share
     python scripts/bench.py slic                 SLIC volumes per second beside scikit-image
+    python scripts/bench.py factorise            convex NMF of all heads of a network, beside the released way
     python scripts/bench.py memory --masks 64    peak memory of CRIS
 
 Two things are compared by turns (A B A B …), each pair giving one ratio, so that a busy machine harms both alike. The
@@ -33,6 +34,7 @@ import numpy as np
 import tyro
 from bench_importance import Engine, measure_engine, print_engine
 from bench_models import Models, measure_models
+from bench_nmf import Factorise, measure_factorise, print_factorise
 from bench_problem import TINY, Problem, concepts_of, operations, problem
 from bench_slic import Slic, measure_slic, print_slic
 from bench_tools import (
@@ -239,11 +241,11 @@ def print_memory(r: dict[str, Any]) -> None:
     print(f"  peak memory {r['peak'] / 2**30:.2f} GiB (network and clip alone: {r['before'] / 2**30:.2f})")
 
 
-def main(settings: Forward | Models | Memory | Engine | Slic) -> int:
+def main(settings: Forward | Models | Memory | Engine | Slic | Factorise) -> int:
     """Measures, prints; the exit status: 1 where the two halves do not agree."""
     measures: dict[type, Any] = {
         Forward: measure_forward, Models: measure_models, Memory: measure_memory, Engine: measure_engine,
-        Slic: measure_slic,
+        Slic: measure_slic, Factorise: measure_factorise,
     }  # fmt: skip
     result = measures[type(settings)](settings)
     if settings.json:
@@ -256,6 +258,8 @@ def main(settings: Forward | Models | Memory | Engine | Slic) -> int:
         print_engine(result)
     elif isinstance(settings, Slic):
         print_slic(result)
+    elif isinstance(settings, Factorise):
+        print_factorise(result)
     if result.get("difference", 0.0) < TOLERANCE:
         return 0
     print(
@@ -265,7 +269,7 @@ def main(settings: Forward | Models | Memory | Engine | Slic) -> int:
 
 
 if __name__ == "__main__":
-    commands = Forward | Models | Memory | Slic | Annotated[Engine, tyro.conf.subcommand("importance")]
+    commands = Forward | Models | Memory | Slic | Factorise | Annotated[Engine, tyro.conf.subcommand("importance")]
     chosen = tyro.cli(commands, description=__doc__)
     pin(chosen.threads)
     sys.exit(main(chosen))

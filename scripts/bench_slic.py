@@ -1,9 +1,9 @@
 """What ``bench.py slic`` measures: SLIC volumes per second, beside scikit-image on the same cores.
 
-Features of one head on the token grid are segmented at the size that VTCD uses: token size, half the frames of VideoMAE,
-half the frames of TCOW. Ours runs as in discovery (threads, each a batch of heads, interpolation included). scikit-image
-runs in as many processes as there are cores, on volumes that are interpolated beforehand, which is not counted. Both
-end with the connectivity step. The two take turns; each turn gives a ratio. ``job`` is VideoMAE-B: 30 clips x 144 heads.
+Features of one head on the token grid are segmented at the size that VTCD uses: token size, half the frames of
+VideoMAE, half the frames of TCOW. Ours runs as in discovery (threads, each a batch of heads, interpolation included).
+scikit-image runs in as many processes as there are cores, on volumes that are interpolated beforehand, which is not
+counted. Both end with the connectivity step. The two take turns; each turn gives a ratio. ``job`` is VideoMAE-B: 30 clips x 144 heads.
 """
 
 from __future__ import annotations
@@ -107,6 +107,7 @@ def print_slic(r: dict[str, Any]) -> None:
         a, b = median(case["ours"]), median(case["scikit_image"])
         ratios = ", ".join(f"{ratio:.1f}" for ratio in case["ratios"])
         print(f"  {name:20} {1 / a:8.3g} volumes per second, scikit-image {1 / b:.3g}")
-        print(f"  {'':20} ratio {median(case['ratios']):.1f} (pair by pair: {ratios}), {case['equal']:.3%} of voxels equal")
+        print(f"  {'':20} ratio {median(case['ratios']):.1f} (pair by pair: {ratios})")
+        print(f"  {'':20} {case['equal']:.3%} of voxels equal")
     if r["job_seconds"] is not None:
         print(f"  30 clips x 144 heads {r['job_seconds']:8.3g} s")

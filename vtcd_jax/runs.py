@@ -88,6 +88,12 @@ class Run:
         self._block(name).unlink()
         self.event("block thrown away", {"block": name, "reason": reason})
 
+    def remove_blocks(self, group: str) -> None:
+        """Removes all blocks below a name: their work has gone into a result."""
+        shutil.rmtree(self.folder / "scores" / group, ignore_errors=True)
+        with contextlib.suppress(OSError):  # others are left
+            (self.folder / "scores").rmdir()
+
     def _block(self, name: str) -> Path:
         return self.folder / "scores" / f"{name}.safetensors"
 

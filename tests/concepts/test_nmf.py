@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +15,7 @@ from scipy.optimize import nnls
 from vtcd_jax.concepts import convex_nmf
 from vtcd_jax.concepts.codes import nonnegative_codes
 from vtcd_jax.concepts.nmf import factorise, fit_heads, initial_factors
+from vtcd_jax.concepts.products import choose_form, split_products
 from vtcd_jax.models import InputError
 
 
@@ -36,7 +39,9 @@ def test_factors_and_errors_follow_the_reference(golden, case):
     norm = np.linalg.norm(X)
     for steps in (1, 10, 100, 500):
         fit = convex_nmf(X, k, init=init, max_steps=steps, tol=0.0)
-        np.testing.assert_allclose(fit.weights, reference[f"{case}_G_{steps}"], atol=1e-5, err_msg=f"{steps}")
+        np.testing.assert_allclose(
+            np.asarray(fit.weights), reference[f"{case}_G_{steps}"], atol=1e-5, err_msg=f"{steps}"
+        )
         np.testing.assert_allclose(fit.codes, reference[f"{case}_H_{steps}"], atol=1e-3, err_msg=f"{steps}")
         np.testing.assert_allclose(fit.dictionary.T, reference[f"{case}_W_{steps}"], atol=1e-3, err_msg=f"{steps}")
         errors = np.concatenate([[reference[f"{case}_ferr0"]], reference[f"{case}_ferr"][:steps]])
@@ -51,7 +56,7 @@ def test_all_steps_end_where_the_reference_ends(golden, case):
     fit = convex_nmf(X, k, init=init, max_steps=10_000, tol=0.0)
     np.testing.assert_allclose(fit.error[-1] * np.linalg.norm(X), reference[f"{case}_ferr_final"], rtol=1e-2)
     clear = reference[f"{case}_margin_argmaxG"] > 1e-3
-    np.testing.assert_array_equal(np.argmax(fit.weights, 1)[clear], reference[f"{case}_concept_argmaxG"][clear])
+    np.testing.assert_array_equal(np.asarray(fit.weights).argmax(1)[clear], reference[f"{case}_concept_argmaxG"][clear])
 
 
 @pytest.mark.parametrize("case", "abc")
@@ -85,6 +90,34 @@ def test_factors_stay_non_negative_and_the_error_never_rises(seed, scale):
     np.testing.assert_allclose(fit.dictionary, fit.weights.T @ (X * np.float32(scale)), rtol=1e-4, atol=1e-4 * scale)
     rebuilt = np.asarray(fit.codes).T @ np.asarray(fit.dictionary)
     np.testing.assert_allclose(np.linalg.norm(X - rebuilt / scale) / np.linalg.norm(X), error[-1], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(("samples", "form"), [(5, "gram"), (20, "gram"), (20, "features")])
+def test_products_with_the_two_parts_of_the_gram_matrix(samples, form):
+    """However they are taken: the entrywise parts of X Xᵀ, or those that need no such matrix."""
+    X, _ = problem(0, samples)
+    V = np.random.default_rng(1).uniform(size=(3, samples)).astype(np.float32)
+    gram, whole = X @ X.T, np.abs(X) @ np.abs(X).T if form == "features" else np.abs(X @ X.T)
+    with jax.default_matmul_precision("highest"):
+        found = split_products(jnp.asarray(X), form)(jnp.asarray(V), jnp.asarray(V @ X))
+    np.testing.assert_allclose(found[0], V @ (whole + gram) / 2, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(found[1], V @ (whole - gram) / 2, rtol=1e-4, atol=1e-4)
+
+
+def test_many_samples_are_factorised_without_a_matrix_of_samples_by_samples():
+    """The error never rises on that path either, and ends where the published one ends."""
+    X, labels = problem(5)
+    G, H = initial_factors(jnp.asarray(labels), 3)
+    one = partial(factorise, jnp.asarray(X), G, H, 0.0, max_steps=500)
+    published, other = one(form="gram"), one(form="features")
+    error = np.asarray(other.error, np.float64)
+    assert (np.diff(error) <= 1e-6 * error[:-1]).all()
+    np.testing.assert_allclose(error[-1], published.error[-1], rtol=5e-3)
+    assert not np.allclose(other.error[:50], published.error[:50], rtol=1e-4), "they are not the same steps"
+    for form, there in (("gram", True), ("features", False)):
+        assert ("f32[20,20]" in str(jax.make_jaxpr(partial(factorise, max_steps=3, form=form))(X, G, H))) == there
+    assert [choose_form("auto", samples, 64) for samples in (360, 2048, 2049)] == ["gram", "gram", "features"]
+    assert choose_form("auto", 2049, 768) == choose_form("gram", 10**6, 1) == "gram"
 
 
 @given(seed=st.integers(0, 2**16))
@@ -138,7 +171,7 @@ def test_features_without_any_variation_are_survived():
 def test_planted_clusters_are_found_from_scratch(golden):
     reference = np.load(golden / "vtcd" / "cnmf.npz")
     fit = convex_nmf(reference["a_X"], 4, key=jax.random.key(3))
-    found, truth = np.argmax(fit.weights, 1), reference["a_true_cluster"]
+    found, truth = np.asarray(fit.weights).argmax(1), reference["a_true_cluster"]
     pairs = {(int(a), int(b)) for a, b in zip(found, truth, strict=True)}
     assert len(pairs) == 4 == len({a for a, _ in pairs}) == len({b for _, b in pairs})
 

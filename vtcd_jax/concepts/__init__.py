@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vtcd_jax.concepts.discovery import discover
     from vtcd_jax.concepts.nmf import Factorization, convex_nmf
     from vtcd_jax.concepts.overlaps import best_overlap, overlap, random_groups, random_overlaps
+    from vtcd_jax.concepts.refitting import Stability, stability
     from vtcd_jax.concepts.segment import concept_sites
     from vtcd_jax.concepts.store import load_concepts, save_concepts
     from vtcd_jax.concepts.supervoxels import slic
@@ -31,6 +32,7 @@ _HOMES = {
     "Factorization": "nmf",
     "NmfConfig": "config",
     "SlicConfig": "config",
+    "Stability": "refitting",
     "Tubelets": "types",
     "assign": "assignment",
     "best_overlap": "overlaps",
@@ -43,6 +45,7 @@ _HOMES = {
     "random_overlaps": "overlaps",
     "save_concepts": "store",
     "slic": "supervoxels",
+    "stability": "refitting",
 }
 
 __all__ = [
@@ -51,6 +54,7 @@ __all__ = [
     "Factorization",
     "NmfConfig",
     "SlicConfig",
+    "Stability",
     "Tubelets",
     "assign",
     "best_overlap",
@@ -63,6 +67,7 @@ __all__ = [
     "random_overlaps",
     "save_concepts",
     "slic",
+    "stability",
 ]
 
 

@@ -1,11 +1,13 @@
-"""Known concepts on new clips: SLIC as in discovery, then non-negative codes on the fixed dictionary.
+"""Known concepts on new clips: SLIC as in discovery, then codes on the fixed dictionary.
 
 Convex NMF labels the tubelets it was fitted to; it has no rule for others. A new tubelet gets the concept
 with the largest non-negative code among those of its head, codes being taken on dictionary rows of length
-one.
+one. Concepts of another method get that method's codes (``dictionaries.encode``).
 """
 
 from __future__ import annotations
+
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +16,10 @@ import numpy as np
 from vtcd_jax.data.clips import Clips
 from vtcd_jax.models import InputError, Model
 
-from .codes import nonnegative_codes
-from .config import SlicConfig
+from .config import Method, SlicConfig
+from .dictionaries import encode_padded, reconstruct
 from .discovery import mean_silhouettes
+from .memory import Memory
 from .segment import Progress, check_sites, padded_features, padded_rows, segment, token_ids, volume_size, widest
 from .types import Concepts, Tubelets
 
@@ -28,6 +31,7 @@ def assign(
     *,
     progress: Progress | None = None,
     workers: int | None = None,
+    memory: Memory | None = None,
 ) -> Concepts:
     """The same concepts (ids, names, dictionary) on new clips; a concept may have no tubelet there.
 
@@ -40,7 +44,7 @@ def assign(
     grid, heads = check_sites(model, names)
     if grid != tuple(concepts.grid) or volume_size(model, grid, config) != tuple(concepts.slic_grid):
         raise InputError(f"the model's tokens are {grid}, those of the concepts {concepts.grid}; use the same model")
-    tubelets, labels = segment(model, clips, names, config, workers=workers, progress=progress)
+    tubelets, labels = segment(model, clips, names, config, workers=workers, progress=progress, memory=memory)
     if tubelets.feature.shape[1] != concepts.dictionary.shape[1]:
         raise InputError("features and dictionary differ in channels; use the model the concepts were found in")
     assignment = np.full(len(tubelets), -1, np.int32)
@@ -68,9 +72,12 @@ def assign(
         silhouette=silhouette,
         error=error,
         converged=concepts.converged,
-        settings=concepts.settings | {"assigned": "non-negative codes"},
+        settings=concepts.settings | {"assigned": _CODES[_method(concepts)[0]]},
         video_names=clips.names,
         video_hashes=clips.hashes,
+        encoder=concepts.encoder,
+        stability_seeds=concepts.stability_seeds,
+        stability_clips=concepts.stability_clips,
     )
 
 
@@ -80,6 +87,22 @@ def slic_config(concepts: Concepts) -> SlicConfig:
     if fields.get("size") is not None:
         fields["size"] = tuple(fields["size"])
     return SlicConfig(**fields)
+
+
+_CODES = {
+    "convex-nmf": "non-negative codes",
+    "semi-nmf": "non-negative codes",
+    "nmf": "non-negative codes",
+    "k-means": "nearest centre",
+    "archetypes": "shares",
+    "top-k": "encoder",
+}
+
+
+def _method(concepts: Concepts) -> tuple[Method, int]:
+    """The method of discovery and its concepts per tubelet; convex NMF where concepts carry none."""
+    fields = concepts.settings.get("nmf", {})
+    return fields.get("method", "convex-nmf"), fields.get("active", 3)
 
 
 def _assign_site(
@@ -100,11 +123,12 @@ def _assign_site(
     if missing:
         raise InputError(f"no concepts for site {concepts.sites[site]}, head {', '.join(missing)}")
     _, counts = np.unique(np.stack([concepts.site, concepts.head]), axis=1, return_counts=True)
-    dictionary = np.zeros((heads, int(counts.max()), concepts.dictionary.shape[1]), np.float32)
-    for head, ids in enumerate(own):
-        dictionary[head, : len(ids)] = concepts.dictionary[ids]
-    X = padded_features(tubelets, rows)
-    codes, errors = (np.asarray(a) for a in _codes(jnp.asarray(X), jnp.asarray(dictionary)))
+    dictionary = _per_head(concepts.dictionary, own, int(counts.max()))
+    encoder = None if concepts.encoder is None else _per_head(concepts.encoder, own, int(counts.max()))
+    used = jnp.asarray([len(ids) for ids in own])
+    X, (method, active) = padded_features(tubelets, rows), _method(concepts)
+    found = _codes(jnp.asarray(X), jnp.asarray(rows >= 0), used, dictionary, encoder, method=method, active=active)
+    codes, errors = (np.asarray(a) for a in found)
     chosen = np.where(rows >= 0, codes.argmax(-1), -1).astype(np.int32)
     widths = mean_silhouettes(X, chosen, dictionary.shape[1])
     for head, ids in enumerate(own):
@@ -115,12 +139,27 @@ def _assign_site(
         silhouette[ids], error[ids] = widths[head], errors[head]
 
 
-@jax.jit
-def _codes(X: jax.Array, dictionary: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _per_head(values: np.ndarray, own: list[np.ndarray], most: int) -> jax.Array:
+    """Rows [concept, channel] dealt to their heads: [head, concept, channel], zero where a head has fewer."""
+    dealt = np.zeros((len(own), most, values.shape[1]), np.float32)
+    for head, ids in enumerate(own):
+        dealt[head, : len(ids)] = values[ids]
+    return jnp.asarray(dealt)
+
+
+@partial(jax.jit, static_argnames=("method", "active"))
+def _codes(
+    X: jax.Array,
+    mask: jax.Array,
+    used: jax.Array,
+    dictionary: jax.Array,
+    encoder: jax.Array | None,
+    *,
+    method: Method,
+    active: int,
+) -> tuple[jax.Array, jax.Array]:
     """Codes [head, sample, concept] and relative reconstruction error [head]."""
-    codes = jax.vmap(nonnegative_codes)(X, dictionary)
-    norms = jnp.sqrt((dictionary**2).sum(-1, keepdims=True))
-    unit = dictionary / jnp.maximum(norms, jnp.finfo(X.dtype).tiny)
-    residual = X - jnp.einsum("hsk,hkc->hsc", codes, unit, precision="highest")
+    codes = jax.vmap(partial(encode_padded, method=method, active=active))(X, mask, used, dictionary, encoder)
+    residual = X - jax.vmap(partial(reconstruct, method=method))(codes, dictionary)
     total = jnp.maximum((X**2).sum((1, 2)), jnp.finfo(X.dtype).tiny)
     return codes, jnp.sqrt((residual**2).sum((1, 2)) / total)

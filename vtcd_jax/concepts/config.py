@@ -112,6 +112,9 @@ class NmfConfig:
     "auto" is "gram" up to 2048 tubelets per head."""
     active: int = 3
     """For "top-k": concepts per tubelet, at most."""
+    refits: int = 2
+    """Times that every dictionary is fitted again, with other seeds and as often on half of the clips, to see which
+    concepts are found again; 0: not at all."""
     max_steps: int = 5000
     """Most steps of the factorisation."""
     tol: float = 1e-4
@@ -123,6 +126,8 @@ class NmfConfig:
 
     def __post_init__(self) -> None:
         _one_of("method", self.method, METHODS)
+        if self.refits < 0:
+            raise InputError(f"refits must be at least 0, got {self.refits}")
         _one_of("assignment", self.assignment, ("G", "H"))
         _one_of("form", self.form, ("auto", "gram", "features"))
         for name in ("active", "max_steps", "restarts", "kmeans_steps"):

@@ -1,5 +1,5 @@
-"""Discovery of concepts: tubelets of every head grouped by convex NMF, at as many concepts as the elbow
-gives.
+"""Discovery of concepts: tubelets of every head grouped by convex NMF (or another dictionary), at as many concepts as
+the elbow gives.
 
 Kowal et al. (2024), §4.1-4.2. Heads are independent: a concept lives in one head of one site.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields, replace
 from functools import partial
 from importlib.metadata import version
 from typing import NamedTuple
@@ -21,8 +21,11 @@ from vtcd_jax.data.clips import Clips
 from vtcd_jax.models import InputError, Model
 
 from .config import NmfConfig, SlicConfig
-from .nmf import Factorization, fit_heads
+from .dictionaries import fit_heads, memberships
+from .memory import Arrays, Memory, remembered, site_name
+from .nmf import Factorization
 from .number import choose_numbers
+from .refitting import stability
 from .segment import (
     Progress,
     check_sites,
@@ -48,13 +51,14 @@ class _Layer(NamedTuple):
 
 class _Head(NamedTuple):
     """Concepts of one head: rows of its tubelets, concept per row from 0, deciding factor [row, concept], dictionary,
-    quality.
+    encoder [concept, channel] if there is one, quality.
     """
 
     rows: np.ndarray
     concept: np.ndarray
     memberships: np.ndarray
     dictionary: np.ndarray
+    encoder: np.ndarray | None
     silhouette: float
     error: float
     converged: bool
@@ -70,6 +74,7 @@ def discover(
     key: jax.Array | None = None,
     progress: Progress | None = None,
     workers: int | None = None,
+    memory: Memory | None = None,
 ) -> Concepts:
     """Concepts of every head of the given sites on a set of clips.
 
@@ -78,18 +83,20 @@ def discover(
     key:      seeds k-means, folded per site and head; None: seed 0. Equal keys give equal concepts.
     progress: called as progress(stage, done, total) with stages "segment", "count", "factorise".
     workers:  threads for SLIC; changes no result.
+    memory:   keeps every site of every clip, and every site's dictionaries, as they are done; an equal call that was
+              interrupted goes on from there (``memory``).
 
     Concepts that no tubelet chose are dropped and the others renumbered. Raises InputError for no clips,
-    unknown sites and features that are not finite.
+    unknown sites, features that are not finite, and features below zero with ``NmfConfig(method="nmf")``.
     """
     slic, nmf, key = slic or SlicConfig(), nmf or NmfConfig(), jax.random.key(0) if key is None else key
     names = tuple(sites) if sites is not None else concept_sites(model)
     grid, heads = check_sites(model, names)
     if not len(clips):
         raise InputError("no clips to discover concepts in")
-    tubelets, labels = segment(model, clips, names, slic, workers=workers, progress=progress)
-    layers = _choose(tubelets, names, heads, nmf, key, progress)
-    found = _factorise(tubelets, layers, nmf, progress)
+    tubelets, labels = segment(model, clips, names, slic, workers=workers, progress=progress, memory=memory)
+    layers = _choose(tubelets, names, heads, nmf, key, progress, memory)
+    found = _factorise(tubelets, names, layers, nmf, progress, memory)
     settings = {
         "model": model.name,
         "slic": asdict(slic),
@@ -97,7 +104,21 @@ def discover(
         "key": np.asarray(jax.random.key_data(key)).tolist(),
         "versions": {name: version(name) for name in ("jax", "numpy", "scikit-image")},
     }
-    return _gather(found, tubelets, labels, names, grid, volume_size(model, grid, slic), settings, clips)
+    concepts = _gather(found, tubelets, labels, names, grid, volume_size(model, grid, slic), settings, clips)
+    return concepts if not nmf.refits else _judged(concepts, nmf, key, progress, memory)
+
+
+def _judged(
+    concepts: Concepts, nmf: NmfConfig, key: jax.Array, progress: Progress | None, memory: Memory | None
+) -> Concepts:
+    """The concepts with their stability."""
+    if progress:
+        progress("stability", 0, 1)
+    own = jax.random.fold_in(key, zlib.crc32(b"stability"))
+    known = remembered(memory, "stability/all", lambda: stability(concepts, nmf, own, fits=nmf.refits)._asdict())
+    if progress:
+        progress("stability", 1, 1)
+    return replace(concepts, stability_seeds=known["seeds"], stability_clips=known["clips"])
 
 
 def _choose(
@@ -107,34 +128,52 @@ def _choose(
     nmf: NmfConfig,
     key: jax.Array,
     progress: Progress | None,
+    memory: Memory | None,
 ) -> list[_Layer]:
     """Number of concepts and k-means labels for every head, site by site."""
     width, layers = widest(tubelets), []
     for s, name in enumerate(names):
         rows = padded_rows(tubelets, s, heads[name], width)
         own = jax.random.fold_in(key, zlib.crc32(name.encode()))
-        numbers, labels = choose_numbers(
-            padded_features(tubelets, rows), rows >= 0, own, nmf.elbow,
-            restarts=nmf.restarts, kmeans_steps=nmf.kmeans_steps,
-        )  # fmt: skip
-        layers.append(_Layer(rows, numbers, labels))
+
+        def choose(rows: np.ndarray = rows, own: jax.Array = own) -> Arrays:
+            numbers, labels = choose_numbers(
+                padded_features(tubelets, rows), rows >= 0, own, nmf.elbow,
+                restarts=nmf.restarts, kmeans_steps=nmf.kmeans_steps,
+            )  # fmt: skip
+            return {"numbers": numbers, "labels": labels}
+
+        layers.append(_Layer(rows, **remembered(memory, f"choose/{site_name(name)}", choose)))
         if progress:
             progress("count", s + 1, len(names))
     return layers
 
 
 def _factorise(
-    tubelets: Tubelets, layers: list[_Layer], nmf: NmfConfig, progress: Progress | None
+    tubelets: Tubelets,
+    names: Sequence[str],
+    layers: list[_Layer],
+    nmf: NmfConfig,
+    progress: Progress | None,
+    memory: Memory | None,
 ) -> list[list[_Head]]:
-    """Convex NMF of all heads, one compiled call per site; site -> head -> concepts."""
+    """The dictionaries of all heads, site by site, with one compiled program; site -> head -> concepts."""
     concepts = max(int(layer.numbers.max()) for layer in layers)
     found = []
     for s, layer in enumerate(layers):
         X = padded_features(tubelets, layer.rows)
-        fit = fit_heads(X, layer.labels, layer.numbers, concepts=concepts, max_steps=nmf.max_steps, tol=nmf.tol)
-        fit = jax.tree.map(np.asarray, fit)
+
+        def factorise(X: np.ndarray = X, layer: _Layer = layer) -> Arrays:
+            fit = fit_heads(
+                X, layer.labels, layer.numbers, method=nmf.method, concepts=concepts, max_steps=nmf.max_steps,
+                tol=nmf.tol, active=nmf.active, form=nmf.form,
+            )  # fmt: skip
+            return {f.name: np.asarray(value) for f in fields(fit) if (value := getattr(fit, f.name)) is not None}
+
+        known = remembered(memory, f"factorise/{site_name(names[s])}", factorise)
+        fit = Factorization(**{f.name: known.get(f.name) for f in fields(Factorization)})  # type: ignore[arg-type]
         _check(fit)
-        deciding = fit.weights if nmf.assignment == "G" else np.swapaxes(fit.codes, 1, 2)  # [head, sample, concept]
+        deciding = np.asarray(memberships(fit, nmf.method, nmf.assignment))  # [head, sample, concept]
         chosen = np.where(layer.rows >= 0, deciding.argmax(-1), -1).astype(np.int32)
         widths = mean_silhouettes(X, chosen, concepts)
         found.append(
@@ -157,9 +196,9 @@ def _head(
     real = rows >= 0
     used, concept = np.unique(chosen[real], return_inverse=True)
     error, converged = float(fit.error[head, -1]), bool(fit.converged[head])
-    return _Head(
-        rows[real], concept, deciding[real][:, used], np.asarray(fit.dictionary)[head, used], width, error, converged
-    )
+    dictionary = np.asarray(fit.dictionary)[head, used]
+    encoder = None if fit.encoder is None else np.asarray(fit.encoder)[head, used]
+    return _Head(rows[real], concept, deciding[real][:, used], dictionary, encoder, width, error, converged)
 
 
 def mean_silhouettes(X: np.ndarray, labels: np.ndarray, groups: int) -> np.ndarray:
@@ -201,6 +240,7 @@ def _gather(
             values = (s, h, None, part.silhouette, part.error, part.converged)
             for name, value in zip(columns, values, strict=True):
                 columns[name] += list(range(1, k + 1)) if name == "number" else [value] * k
+    encoders = [part.encoder for layer in found for part in layer if part.encoder is not None]
     dtypes = {"site": "int32", "head": "int32", "number": "int32", "converged": "bool"}
     return Concepts(
         sites=names,
@@ -216,5 +256,6 @@ def _gather(
         settings=settings,
         video_names=clips.names,
         video_hashes=clips.hashes,
+        encoder=np.concatenate(encoders) if encoders else None,
         **{name: np.array(column, dtypes.get(name, "float32")) for name, column in columns.items()},
     )

@@ -49,12 +49,10 @@ def kmeans(
     restarts: int = 10,
     max_steps: int = 300,
 ) -> KMeans:
-    """Best of ``restarts`` starts by mean squared distance. ``k`` must lie in 1 … ``maximum``; the first row
-    is real.
-    """
+    """Best of ``restarts`` starts by mean squared distance. ``k`` must lie in 1 … ``maximum``."""
     mask = jnp.ones(len(X), bool) if mask is None else mask
     # Clusters do not change under a shift; small numbers keep float32 distances exact.
-    mean = jnp.where(mask[:, None], X, 0).sum(0) / mask.sum()
+    mean = jnp.where(mask[:, None], X, 0).sum(0) / jnp.maximum(mask.sum(), 1)
     centred = jnp.where(mask[:, None], X - mean, 0)
     with jax.default_matmul_precision("highest"):
         start = partial(_run, centred, k, mask, maximum=maximum, max_steps=max_steps)
@@ -81,7 +79,7 @@ def _run(X: Array, k: Array | int, mask: Array, key: Array, *, maximum: int, max
     first = _State(seeds, assign(seeds), jnp.int32(0), jnp.bool_(True))
     last = jax.lax.while_loop(lambda s: s.moved & (s.step < max_steps), body, first)
     squares = ((X - last.centres[last.labels]) ** 2).sum(-1)
-    return KMeans(last.centres, last.labels, jnp.where(mask, squares, 0).sum() / mask.sum())
+    return KMeans(last.centres, last.labels, jnp.where(mask, squares, 0).sum() / jnp.maximum(mask.sum(), 1))
 
 
 def plus_plus(
@@ -96,7 +94,9 @@ def plus_plus(
 
     def draw(i: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         seeds, distance = carry
-        chosen = X[jnp.argmax(jnp.where(mask, jnp.log(distance) + noise[i], -jnp.inf))]
+        # Where all distances are zero any real sample will do, but no padding.
+        odds = jnp.log(jnp.maximum(distance, jnp.finfo(X.dtype).tiny)) + noise[i]
+        chosen = X[jnp.argmax(jnp.where(mask, odds, -jnp.inf))]
         return seeds.at[i].set(chosen), jnp.minimum(distance, ((X - chosen) ** 2).sum(-1))
 
     return jax.lax.fori_loop(1, count, draw, (seeds, ((X - first) ** 2).sum(-1)))[0]

@@ -3,6 +3,7 @@
     segment/<clip>-<site>    labels and tubelets of all heads of a site in one clip
     choose/<site>            number of concepts and start of every head
     factorise/<site>         the factorisation of every head
+    stability/all            how much of each concept other fits find again
 
 ``vtcd_jax.runs.Run`` is such a memory; so is anything with its two methods.
 """
@@ -15,6 +16,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+STAGES = ("segment", "choose", "factorise", "stability")
 Arrays = dict[str, np.ndarray]
 
 

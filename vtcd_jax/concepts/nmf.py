@@ -7,7 +7,8 @@
         G  ← G  ∘ √((A⁺Hᵀ + A⁻G HHᵀ) / (A⁻Hᵀ + A⁺G HHᵀ))    with the new H
 
 Zeros stay zero, so padded samples (zero rows of X and G, zero columns of H) and padded concepts change
-nothing: heads with different numbers of tubelets and concepts run in one call.
+nothing: heads with different numbers of tubelets and concepts run in one call. The code keeps G and H as rows of
+concepts, so that the long axis is contiguous, and takes the products with A⁺ and A⁻ from ``products``.
 Ding, Li & Jordan (2010), "Convex and Semi-Nonnegative Matrix Factorizations", TPAMI 32(1), eqs. 20-21 and §3.
 """
 
@@ -24,40 +25,44 @@ from jaxtyping import Array, Float, Int
 
 from vtcd_jax.models.errors import InputError
 
+from .descent import descend, relative, unit_scale
+from .heads import on_cores, on_cpu, side_by_side
 from .kmeans import kmeans
+from .products import Form, Products, choose_form, split_products
 
-WINDOW = 20  # steps over which the stopping rule looks: single steps move less than float32 rounding
 EPS = 1e-9
-BATCH_BYTES = 2**30  # what the M x M matrices of the heads in flight may take
 
 
 @struct.dataclass
 class Factorization:
-    """A fitted factorization; under ``fit_heads`` every field has a leading ``head`` axis.
+    """A fitted factorization, of any method (``dictionaries``); under ``fit_heads`` every field has a leading
+    ``head`` axis.
 
-    weights:    float32 [sample, concept], G, non-negative.
+    weights:    float32 [sample, concept], G, non-negative; None where the dictionary is no combination of samples.
     codes:      float32 [concept, sample], H, non-negative.
-    dictionary: float32 [concept, feature], W, in the units of the features.
+    dictionary: float32 [concept, feature], W, in the units of the features; X ≈ Hᵀ W.
     error:      float32 [step + 1], ‖Xᵀ - WᵀH‖ / ‖X‖ before the first step and after each, held once
                 converged.
     converged:  bool [], whether ``tol`` was met before ``max_steps``.
     steps:      int32 [], steps taken.
+    encoder:    float32 [concept, feature], what ``encode`` multiplies samples with; None but for "top-k".
     """
 
-    weights: jax.Array
+    weights: jax.Array | None
     codes: jax.Array
     dictionary: jax.Array
     error: jax.Array
     converged: jax.Array
     steps: jax.Array
+    encoder: jax.Array | None = None
 
 
 class _State(NamedTuple):
+    """G and H [concept sample], and W = G X [concept feature], which the error and the next step both need."""
+
     G: jax.Array
-    Ht: jax.Array
-    error: jax.Array
-    step: jax.Array
-    converged: jax.Array
+    H: jax.Array
+    W: jax.Array
 
 
 def convex_nmf(
@@ -68,20 +73,20 @@ def convex_nmf(
     key: Array | None = None,
     max_steps: int = 2000,
     tol: float = 1e-4,
+    form: Form = "auto",
 ) -> Factorization:
     """Factorises features of any sign into ``k`` concepts.
 
     init: (G, H), non-negative; None starts from k-means (best of 10, drawn with ``key``, default seed 0).
     tol:  stop when the error fell by less than this share of itself over the last 20 steps; 0 runs all
           ``max_steps``.
+    form: how products with the M x M matrix are taken (``products``): "gram", the published split; "features", for many
+          samples, which never makes that matrix and ends in much the same error by other steps; "auto", "gram" up to
+          2048 samples.
     Raises InputError for k outside 1 … samples, NaN or infinite features, or a start that does not fit.
     """
-    values = np.asarray(X, np.float32)
+    values = checked(X, k)
     samples = len(values)
-    if not 1 <= k <= samples:
-        raise InputError(f"{k} concepts of {samples} tubelets; k must lie in 1 … {samples}")
-    if not np.isfinite(values).all():
-        raise InputError("features hold NaN or infinite values; check the weights and the clips")
     if init is None:
         key = jax.random.key(0) if key is None else key
         G, H = initial_factors(kmeans(jnp.asarray(values), k, key, maximum=k).labels, k)
@@ -89,7 +94,17 @@ def convex_nmf(
         G, H = (jnp.asarray(part, jnp.float32) for part in init)
         if G.shape != (samples, k) or H.shape != (k, samples) or min(G.min(), H.min()) < 0:
             raise InputError(f"init must be (G [{samples}, {k}], H [{k}, {samples}]), non-negative")
-    return factorise(jnp.asarray(values), G, H, tol, max_steps=max_steps)
+    return factorise(jnp.asarray(values), G, H, tol, max_steps=max_steps, form=form)
+
+
+def checked(X: Float[Array | np.ndarray, "sample feature"], k: int) -> Float[np.ndarray, "sample feature"]:
+    """``X`` in float32, if ``k`` concepts can be made of it."""
+    values = np.asarray(X, np.float32)
+    if not 1 <= k <= len(values):
+        raise InputError(f"{k} concepts of {len(values)} tubelets; k must lie in 1 … {len(values)}")
+    if not np.isfinite(values).all():
+        raise InputError("features hold NaN or infinite values; check the weights and the clips")
+    return values
 
 
 @partial(jax.jit, static_argnames="concepts")
@@ -108,7 +123,7 @@ def initial_factors(
     return G, jnp.where(real, member + 0.2, 0).T
 
 
-@partial(jax.jit, static_argnames="max_steps")
+@partial(jax.jit, static_argnames=("max_steps", "form"))
 def factorise(
     X: Float[Array, "sample feature"],
     G: Float[Array, "sample concept"],
@@ -116,45 +131,27 @@ def factorise(
     tol: Float[Array, ""] | float = 1e-4,
     *,
     max_steps: int = 2000,
+    form: Form = "auto",
 ) -> Factorization:
     """``convex_nmf`` from a given start, without checks: pure, for ``jit`` and ``vmap``."""
     with jax.default_matmul_precision("highest"):
-        norm = jnp.sqrt((X**2).sum())
-        # G and H do not depend on the scale of X; unit samples keep EPS negligible and float32 in range.
-        samples = (jnp.abs(X).max(1) > 0).sum()
-        scale = jnp.where(norm > 0, jnp.sqrt(samples) / norm, 1.0)
-        unit = X * scale
-        gram = unit @ unit.T
-        positive, negative = jnp.maximum(gram, 0), jnp.maximum(-gram, 0)
-
-        def body(s: _State) -> _State:
-            G, Ht = _step(positive, negative, s.G, s.Ht)
-            step = s.step + 1
-            error = s.error.at[step].set(_relative_error(unit, G, Ht))
-            before = error[jnp.maximum(step - WINDOW, 0)]
-            done = (tol > 0) & (step >= WINDOW) & (before - error[step] <= tol * before)
-            return _State(G, Ht, error, step, done)
-
-        error = jnp.zeros(max_steps + 1).at[0].set(_relative_error(unit, G, H.T))
-        start = _State(G, H.T, error, jnp.int32(0), jnp.bool_(False))
-        end = jax.lax.while_loop(lambda s: ~s.converged & (s.step < max_steps), body, start)
-        held = jnp.where(jnp.arange(max_steps + 1) <= end.step, end.error, end.error[end.step])
-        return Factorization(end.G, end.Ht.T, end.G.T @ X, held, end.converged, end.step)
+        unit = X * unit_scale(X)  # G and H do not depend on the scale of X
+        step = partial(_step, split_products(unit, form), unit)
+        start = _State(G.T, H, G.T @ unit)
+        end = descend(step, lambda s: relative(unit - s.H.T @ s.W, unit), start, tol, max_steps=max_steps)
+        G = end.state.G
+        return Factorization(G.T, end.state.H, G @ X, end.error, end.converged, end.steps)
 
 
-def _step(positive: Array, negative: Array, G: Array, Ht: Array) -> tuple[Array, Array]:
-    """One multiplicative step; ``positive`` and ``negative`` are the two parts of the Gram matrix."""
-    pG, nG = positive @ G, negative @ G
-    Ht = Ht * jnp.sqrt((pG + Ht @ (G.T @ nG)) / (nG + Ht @ (G.T @ pG) + EPS))
-    HHt = Ht.T @ Ht
-    G = G * jnp.sqrt((positive @ Ht + nG @ HHt) / (negative @ Ht + pG @ HHt + EPS))
-    return G, Ht
-
-
-def _relative_error(X: Array, G: Array, Ht: Array) -> Array:
-    """From the residual itself: the short form through the Gram matrix cancels in float32."""
-    residual = X - Ht @ (G.T @ X)
-    return jnp.sqrt((residual**2).sum() / jnp.maximum((X**2).sum(), jnp.finfo(X.dtype).tiny))
+def _step(products: Products, X: Array, s: _State) -> _State:
+    """One multiplicative step: H from the old G, then G from the new H."""
+    G, H = s.G, s.H
+    pG, nG = products(G, s.W)
+    H = H * jnp.sqrt((pG + (nG @ G.T) @ H) / (nG + (pG @ G.T) @ H + EPS))
+    pH, nH = products(H, H @ X)
+    HH = H @ H.T
+    G = G * jnp.sqrt((pH + HH @ nG) / (nH + HH @ pG + EPS))
+    return _State(G, H, G @ X)
 
 
 def fit_heads(
@@ -165,25 +162,37 @@ def fit_heads(
     concepts: int,
     max_steps: int,
     tol: float,
+    form: Form = "auto",
 ) -> Factorization:
-    """Factorises all heads of a layer in one compiled call.
+    """Factorises all heads of a layer with one compiled program.
 
     X:      features, zero rows for padding.   labels: cluster of each sample to start from, -1 for padding.
     k:      number of concepts per head, at most ``concepts`` (the padded number).
     """
-    heads, samples, _ = X.shape
-    batch = max(1, min(heads, BATCH_BYTES // (8 * samples**2)))
+    heads, samples, features = X.shape
     X, labels, k = jnp.asarray(X), jnp.asarray(labels), jnp.asarray(k)
-    return _fit_heads(X, labels, k, tol, concepts=concepts, max_steps=max_steps, batch=batch)
+    if on_cpu():
+        return on_cores(
+            lambda h: _fit_head(X[h], labels[h], k[h], tol, concepts=concepts, max_steps=max_steps, form=form), heads
+        )
+    width = samples if choose_form(form, samples, features) == "gram" else features
+    batch = side_by_side(heads, 8 * samples * width)
+    return _fit_heads(X, labels, k, tol, concepts=concepts, max_steps=max_steps, form=form, batch=batch)
 
 
-@partial(jax.jit, static_argnames=("concepts", "max_steps", "batch"))
+@partial(jax.jit, static_argnames=("concepts", "max_steps", "form"))
+def _fit_head(
+    X: Array, labels: Array, k: Array, tol: Array | float, *, concepts: int, max_steps: int, form: Form
+) -> Factorization:
+    G, H = initial_factors(labels, concepts, k)
+    return factorise(X, G, H, tol, max_steps=max_steps, form=form)
+
+
+@partial(jax.jit, static_argnames=("concepts", "max_steps", "form", "batch"))
 def _fit_heads(
-    X: Array, labels: Array, k: Array, tol: Array | float, *, concepts: int, max_steps: int, batch: int
+    X: Array, labels: Array, k: Array, tol: Array | float, *, concepts: int, max_steps: int, form: Form, batch: int
 ) -> Factorization:
     def one(head: tuple[Array, Array, Array]) -> Factorization:
-        values, assigned, number = head
-        G, H = initial_factors(assigned, concepts, number)
-        return factorise(values, G, H, tol, max_steps=max_steps)
+        return _fit_head(*head, tol, concepts=concepts, max_steps=max_steps, form=form)
 
     return jax.lax.map(one, (X, labels, k), batch_size=batch)

@@ -63,11 +63,11 @@ def choose_numbers(
     limits = np.maximum(np.minimum(rule.maximum, samples) - 1, 1)
     if rule.rule == "fixed":
         numbers = np.minimum(rule.number, samples)
-        labels, _, _ = _cluster(X, numbers, key, mask, rule, restarts, kmeans_steps)
+        labels, _, _ = cluster_heads(X, numbers, key, mask, rule, restarts, kmeans_steps)
         return numbers.astype(np.int32), labels
     found = []  # per k: labels [head, sample], objective [head], silhouette [head]
     for k in range(1, int(limits.max()) + 1):
-        found.append(_cluster(X, np.minimum(k, limits), key, mask, rule, restarts, kmeans_steps))
+        found.append(cluster_heads(X, np.minimum(k, limits), key, mask, rule, restarts, kmeans_steps))
         if rule.rule == "released" and _all_stopped(np.stack([f[1] for f in found]), limits, rule):
             break
     labels, objectives, silhouettes = (np.stack(curve) for curve in zip(*found, strict=True))
@@ -88,7 +88,7 @@ def _all_stopped(objectives: np.ndarray, limits: np.ndarray, rule: ElbowRule) ->
     )
 
 
-def _cluster(
+def cluster_heads(
     X: Array | np.ndarray,
     numbers: np.ndarray,
     key: Array,
@@ -101,7 +101,7 @@ def _cluster(
     head.
     """
     keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(len(numbers)))
-    found = _cluster_heads(
+    found = _clustered(
         jnp.asarray(X),
         jnp.asarray(numbers, jnp.int32),
         keys,
@@ -116,7 +116,7 @@ def _cluster(
 
 
 @partial(jax.jit, static_argnames=("maximum", "restarts", "max_steps", "silhouettes"))
-def _cluster_heads(
+def _clustered(
     X: Array,
     k: Array,
     keys: Array,

@@ -26,11 +26,13 @@ TABLE = "concepts.csv"
 # fmt: off
 COLUMNS = (
     "id", "name", "site", "layer", "head", "number", "tubelets", "videos", "spread", "silhouette", "error",
+    "stability_seeds", "stability_clips",
 )
 
 _CONCEPT_FIELDS = (
     "site", "head", "number", "dictionary", "assignment", "weights", "memberships", "silhouette", "error", "converged",
 )
+_OPTIONAL_FIELDS = ("encoder", "stability_seeds", "stability_clips")
 _TUBELET_FIELDS = ("site", "head", "video", "label", "size", "feature")
 _TEXT_FIELDS = ("sites", "grid", "slic_grid", "settings", "video_names", "video_hashes")
 # fmt: on
@@ -41,6 +43,7 @@ def save_concepts(concepts: Concepts, folder: str | Path, prefix: str = "") -> N
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: getattr(concepts, name) for name in _CONCEPT_FIELDS}
+    tensors |= {name: value for name in _OPTIONAL_FIELDS if (value := getattr(concepts, name)) is not None}
     tensors |= {f"tubelets/{name}": getattr(concepts.tubelets, name) for name in _TUBELET_FIELDS}
     tensors |= {f"ids/{site}": concepts.ids[site] for site in concepts.sites}
     metadata = {name: json.dumps(getattr(concepts, name), sort_keys=True) for name in _TEXT_FIELDS}
@@ -68,7 +71,8 @@ def load_concepts(folder: str | Path, prefix: str = "") -> Concepts:
         fields |= {name: tuple(text[name]) for name in _TEXT_FIELDS if name != "settings"}
         tubelets = Tubelets(**{name: tensors[f"tubelets/{name}"] for name in _TUBELET_FIELDS})
         ids = {site: tensors[f"ids/{site}"] for site in text["sites"]}
-        return Concepts(**fields, tubelets=tubelets, ids=ids, labels=labels, settings=text["settings"])
+        fields |= {"settings": text["settings"], **{name: tensors.get(name) for name in _OPTIONAL_FIELDS}}
+        return Concepts(**fields, tubelets=tubelets, ids=ids, labels=labels)
     except FileNotFoundError as error:
         raise InputError(f"no concepts in {folder} ({error}); run `vtcd discover` first") from None
     except (SafetensorError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
@@ -84,7 +88,8 @@ def table(concepts: Concepts) -> str:
     for i, name in enumerate(concepts.names):
         site = int(concepts.site[i])
         where = (concepts.sites[site], concepts.layers[site], int(concepts.head[i]), int(concepts.number[i]))
-        numbers = (spread[i], concepts.silhouette[i], concepts.error[i])
+        again = (np.nan if s is None else s[i] for s in (concepts.stability_seeds, concepts.stability_clips))
+        numbers = (spread[i], concepts.silhouette[i], concepts.error[i], *again)
         cells = ("" if np.isnan(value) else f"{value:.6g}" for value in numbers)
         writer.writerow([i, name, *where, int(count[i]), int(videos[i]), *cells])
     return text.getvalue()

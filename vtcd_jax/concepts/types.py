@@ -53,6 +53,10 @@ class Concepts:
     converged:  bool [concept], whether its head's factorisation met the tolerance.
     settings:   how they were found; JSON-able.
     video_names, video_hashes: the clips.
+    encoder:    float32 [concept, channel], what new tubelets are multiplied with; None but for method "top-k".
+    stability_seeds, stability_clips: float32 [concept] in [0, 1], how much of it is found again with another seed, or
+    on
+                half of the clips (``refitting``); None where that was not tried.
     """
 
     sites: tuple[str, ...]
@@ -74,6 +78,9 @@ class Concepts:
     settings: dict[str, Any] = field(default_factory=dict)
     video_names: tuple[str, ...] = ()
     video_hashes: tuple[str, ...] = ()
+    encoder: np.ndarray | None = None
+    stability_seeds: np.ndarray | None = None
+    stability_clips: np.ndarray | None = None
 
     def __len__(self) -> int:
         """Number of concepts."""
