@@ -1,0 +1,57 @@
+"""`vtcd benchmark`: a table, one JSON file that is the same again, and what is refused before any work."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.cli.tiny import vtcd
+from vtcd_jax.planted import Report, Settings
+
+TINY = (
+    "benchmark", "--clips", "8", "--seeds", "1", "--steps", "4", "--deals", "2", "--masks", "48",
+    "--slic.resolution", "token", "--nmf.elbow.rule", "fixed", "--nmf.elbow.number", "3", "--nmf.restarts", "1",
+    "--nmf.max-steps", "40", "--proposals", "crops",
+)  # fmt: skip
+
+
+def test_the_table_and_the_file(tmp_path):
+    out = tmp_path / "new" / "judged.json"
+    said = vtcd(*TINY, "--out", out, "--quiet")
+    assert said.code == 0 and said.err == "", said.err
+    assert "crops: 18 concepts" in said.out and str(out) in said.out
+    written = json.loads(out.read_text())
+    assert written["settings"] == {"clips": 8, "seeds": 1, "seed": 0, "steps": 4, "deals": 2, "noise": 0.1}
+    assert written["method"]["masks"] == 48 and written["passed"] == {"crops": None}
+    assert {claim["passed"] for claim in written["claims"]["crops"]} == {None}
+    before = out.read_bytes()
+    refused = vtcd(*TINY, "--out", out)
+    assert refused.code == 2 and str(out) in refused.err and "--overwrite" in refused.err
+    assert out.read_bytes() == before
+
+
+def test_overwrite_replaces_the_file(tmp_path, monkeypatch):
+    out = tmp_path / "judged.json"
+    out.write_text("before")
+    report = Report(Settings(), {}, {})
+    monkeypatch.setattr("vtcd_jax.planted.benchmarking.benchmark", lambda methods, settings, workers, progress: report)
+    assert vtcd("benchmark", "--out", out, "--overwrite").code == 0
+    assert json.loads(out.read_text())["format"] == "vtcd-benchmark/1"
+    first = out.read_bytes()
+    assert vtcd("benchmark", "--out", out, "--overwrite").code == 0 and out.read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    ("option", "word"),
+    [(("--clips", "3"), "--clips 3"), (("--seeds", "0"), "--seeds 0"), (("--masks", "1"), "--masks 1"),
+     (("--proposals",), "--proposals"), (("--noise", "-1"), "--noise")],
+)  # fmt: skip
+def test_bad_numbers_are_refused(option, word):
+    said = vtcd("benchmark", *option)
+    assert said.code == 2 and word in said.err and "Traceback" not in said.err
+
+
+def test_a_dry_run_counts_and_writes_nothing(tmp_path):
+    said = vtcd("benchmark", "--clips", "16", "--seeds", "3", "--dry-run", "--out", tmp_path / "a.json")
+    assert said.code == 0 and "6 trials" in said.out and list(tmp_path.iterdir()) == []

@@ -1,0 +1,102 @@
+"""What is judged: how concepts are found, found again on other clips, and ranked. VTCD's way is one; bring your own.
+
+A method's functions get the network and clips as they are, and never the truth.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+
+from vtcd_jax.concepts import Concepts, Tubelets, discover
+from vtcd_jax.concepts import assign as assign_dictionary
+from vtcd_jax.concepts.controls import random_concepts
+from vtcd_jax.data import Clips
+from vtcd_jax.importance import cris
+from vtcd_jax.models import Model
+
+from .settings import VtcdSettings
+
+Discoverer = Callable[[Model, Clips, jax.Array], Concepts]
+"""(model, clips, key) -> concepts on these clips."""
+Assigner = Callable[[Model, Clips, Concepts], Concepts]
+"""(model, other clips, concepts) -> the same concepts, by number, on other clips."""
+Ranker = Callable[[Model, Clips, Concepts, jax.Array], np.ndarray]
+"""(model, clips, concepts on them, key) -> importance [concept], the most important largest."""
+Control = Callable[[Concepts, jax.Array], Concepts]
+"""(concepts, key) -> as many concepts of the same sizes, drawn at random."""
+
+
+def dealt(concepts: Concepts, key: jax.Array) -> Concepts:
+    """The control: every head's tubelets dealt anew to its concepts; its tokens, clip by clip, where it has none."""
+    if len(concepts.tubelets):
+        return random_concepts(concepts, key)
+    draw, ids = np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist()), {}
+    for site, own in concepts.ids.items():
+        by_head = np.moveaxis(own, 4, 1)
+        mixed = draw.permuted(by_head.reshape(*by_head.shape[:2], -1), axis=2).reshape(by_head.shape)
+        ids[site] = np.moveaxis(mixed, 1, 4)
+    return dataclasses.replace(concepts, ids=ids)
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to find and rank concepts, with the random concepts that it is held against."""
+
+    discover: Discoverer
+    rank: Ranker
+    assign: Assigner = assign_dictionary
+    control: Control = dealt
+
+
+def vtcd(settings: VtcdSettings | None = None) -> Method:
+    """VTCD as the library does it, ranking by the logit of the clip's class."""
+    s = settings or VtcdSettings()
+
+    def find(model: Model, clips: Clips, key: jax.Array) -> Concepts:
+        return discover(model, clips, slic=s.slic, nmf=s.nmf, key=key)
+
+    def rank(model: Model, clips: Clips, concepts: Concepts, key: jax.Array) -> np.ndarray:
+        return cris(model, clips, concepts, score="logit", masks=s.masks, key=key, dtype="float32").importance
+
+    return Method(find, rank)
+
+
+def from_tokens(clips: Clips, ids: Mapping[str, np.ndarray], count: int) -> Concepts:
+    """``count`` concepts given by their tokens alone, for a discoverer that knows neither tubelets nor dictionaries.
+
+    ids: site -> int [video, time, height, width, head], number of each token's concept, -1 for none.
+    """
+    sites = tuple(ids)
+    site, head = np.zeros((2, count), np.int32)
+    for s, name in enumerate(sites):
+        for h in range(ids[name].shape[-1]):
+            own = np.unique(ids[name][..., h])
+            site[own[own >= 0]], head[own[own >= 0]] = s, h
+    nothing = np.zeros(0, np.int32)
+    unknown = np.full(count, np.nan, np.float32)
+    grid = next(iter(ids.values())).shape[1:4]
+    return Concepts(
+        sites=sites,
+        grid=(grid[0], grid[1], grid[2]),
+        slic_grid=(grid[0], grid[1], grid[2]),
+        site=site,
+        head=head,
+        number=np.arange(1, count + 1, dtype=np.int32),
+        dictionary=np.zeros((count, 1), np.float32),
+        tubelets=Tubelets(nothing, nothing, nothing, nothing, nothing, np.zeros((0, 1), np.float32)),
+        assignment=nothing,
+        weights=np.zeros(0, np.float32),
+        memberships=np.zeros((0, count), np.float32),
+        ids={name: np.asarray(own, np.int32)[..., None] for name, own in ids.items()},
+        labels={},
+        silhouette=unknown,
+        error=unknown,
+        converged=np.ones(count, bool),
+        video_names=clips.names,
+        video_hashes=clips.hashes,
+    )

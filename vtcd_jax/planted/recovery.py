@@ -1,0 +1,72 @@
+"""How well concepts coincide with planted properties, token by token, over all clips of a set.
+
+    precision = |concept ∩ property| / |concept|    recall = |concept ∩ property| / |property|    IoU = |∩| / |∪|
+
+A concept is looked at head by head: in one that spans several, each part counts as a concept of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from vtcd_jax.concepts import Concepts
+
+Place = tuple[str, int]
+"""(site, head)."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Tokens of every concept in every head.
+
+    places: the heads.  size: float64 [place, concept], tokens of all clips.
+    both:   property -> float64 [place, concept], those of them that have it.  total: property -> tokens that have it.
+    """
+
+    places: tuple[Place, ...]
+    size: Float[np.ndarray, "place concept"]
+    both: dict[str, Float[np.ndarray, "place concept"]]
+    total: dict[str, int]
+
+    def precision(self, name: str) -> Float[np.ndarray, "place concept"]:
+        return self.both[name] / np.maximum(self.size, 1)
+
+    def recall(self, name: str) -> Float[np.ndarray, "place concept"]:
+        return self.both[name] / max(self.total[name], 1)
+
+    def iou(self, name: str) -> Float[np.ndarray, "place concept"]:
+        return self.both[name] / np.maximum(self.size + self.total[name] - self.both[name], 1)
+
+
+def count(concepts: Concepts, masks: Mapping[str, Bool[np.ndarray, "video time height width"]]) -> Counts:
+    """Counts the tokens of all concepts, in all and under each mask."""
+    places: list[Place] = []
+    size: list[np.ndarray] = []
+    both: dict[str, list[np.ndarray]] = {name: [] for name in masks}
+    for site, ids in concepts.ids.items():
+        for head in range(ids.shape[4]):
+            own = ids[..., head, :]
+            places.append((site, head))
+            size.append(_tokens(own, len(concepts)))
+            for name, mask in masks.items():
+                both[name].append(_tokens(own[mask], len(concepts)))
+    total = {name: int(mask.sum()) for name, mask in masks.items()}
+    return Counts(tuple(places), np.stack(size), {name: np.stack(rows) for name, rows in both.items()}, total)
+
+
+def _tokens(ids: np.ndarray, concepts: int) -> Float[np.ndarray, "concept"]:
+    """Tokens of each concept, without those of none (-1)."""
+    return np.bincount(ids.ravel() + 1, minlength=concepts + 1)[1:].astype(np.float64)
+
+
+def best(counts: Counts, name: str, places: Collection[Place] | None = None) -> tuple[int, int]:
+    """(place, concept) with the largest IoU with a property; only in some heads where ``places`` names them."""
+    iou = counts.iou(name).copy()
+    if places is not None:
+        iou[[place not in places for place in counts.places]] = -1
+    place, concept = np.unravel_index(iou.argmax(), iou.shape)
+    return int(place), int(concept)

@@ -1,0 +1,58 @@
+"""What the planted network's MLPs compute, from GELUs that are driven so hard that they act as max(0, x).
+
+    |x|      = gelu(x) + gelu(-x)
+    step(x)  = gelu(u) - gelu(u - 1),  u = (x - at) / width + 1/2:  0 below at - width / 2, 1 above at + width / 2
+
+Motion. Stripes of period P that go P / 4 per frame to the right turn their projections on cosine and sine from (c, s)
+into (-s, c), to the left into (s, -c). With the two frames' projections (c₁, s₁) and (c₂, s₂)
+
+    motion = (|c₁ + s₂| + |s₁ - c₂| - |c₁ - s₂| - |s₁ + c₂|) / 2
+
+is |c| + |s| for the right, minus that for the left, and 0 for what stands still: opponent motion energy with absolute
+values in place of squares.
+Adelson & Bergen (1985), "Spatiotemporal energy models for the perception of motion", JOSA A 2(2).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from .stream import Amounts, Row, read, write
+
+SHARPNESS = 30.0  # a GELU's bend is a 30th as wide as what it tells apart
+
+
+class Unit(NamedTuple):
+    """A hidden unit: what it reads of a layer norm's result, what is added to that, what its output writes."""
+
+    reads: Row
+    bias: float
+    writes: Row
+
+
+def first_units() -> list[Unit]:
+    """Of the embedded patches: their motion, and their colours as 0 or 1 (covered by half or more)."""
+    units: list[Unit] = []
+    for way in (1.0, -1.0):
+        units += _magnitude({"cosine_1": 1, "sine_2": way}, {"motion": way / 2})
+        units += _magnitude({"sine_1": 1, "cosine_2": -way}, {"motion": way / 2})
+    for name in ("red", "green", "blue"):
+        units += _step({f"chroma_{name}": 1}, at=0.485, width=0.02, writes=name)
+    return units
+
+
+def second_units() -> list[Unit]:
+    """Right and left: 1 where a patch is coloured *and* has motion that way."""
+    coloured = {"red": 2.0, "green": 2.0, "blue": 2.0}
+    units = _step({"motion": 1, **coloured}, at=2.05, width=0.04, writes="right")
+    return units + _step({"motion": -1, **coloured}, at=2.05, width=0.04, writes="left")
+
+
+def _magnitude(of: Amounts, writes: Amounts) -> list[Unit]:
+    return [Unit(sign * SHARPNESS * read(of), 0.0, write(writes) / SHARPNESS) for sign in (1, -1)]
+
+
+def _step(of: Amounts, at: float, width: float, writes: str) -> list[Unit]:
+    row, one = SHARPNESS / width * read(of), write({writes: 1}) / SHARPNESS
+    start = SHARPNESS * (0.5 - at / width)
+    return [Unit(row, start, one), Unit(row, start - SHARPNESS, -one)]
