@@ -4,7 +4,7 @@
     model = vtcd.models.load(vtcd.models.names()[0])
 
 Rooms, each of which imports only those before it: ``models``, ``converters``, ``data`` and ``runs``,
-``concepts``, ``importance``, ``report``, and the command line ``cli``. A room is imported when it is first
+``concepts``, ``importance``, ``planted``, ``report``, and the command line ``cli``. A room is imported when it is first
 used, so that importing the package costs next to nothing.
 """
 
@@ -16,10 +16,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from . import concepts, converters, data, importance, models, report, runs
+    from . import concepts, converters, data, importance, models, planted, report, runs
 
 __version__ = "0.1.0"
-__all__ = ["concepts", "converters", "data", "importance", "models", "report", "runs"]
+__all__ = ["concepts", "converters", "data", "importance", "models", "planted", "report", "runs"]
 
 _HERE = Path(__file__).resolve().parent
 # In a checkout the rooms `models` and `converters` lie beside this package, not inside it as in a wheel.

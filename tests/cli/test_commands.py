@@ -90,7 +90,7 @@ def test_help_names_every_option(model):
     assert "tyro" not in said.out
     assert "--shard I/N" in vtcd("rank", "--help").out
     overview = vtcd("--help").out
-    for command in ("demo", "run", "discover", "rank", "curves", "report", "merge", "convert", "models"):
+    for command in ("demo", "run", "discover", "rank", "curves", "report", "merge", "convert", "models", "benchmark"):
         assert command in overview
 
 

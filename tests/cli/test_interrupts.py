@@ -56,6 +56,21 @@ def test_a_ranking_that_is_killed_again_and_again_ends_with_the_same_bytes(run, 
     assert tree(run).keys() == tree(ranked).keys()  # nothing temporary is left
 
 
+def test_a_discovery_that_is_killed_goes_on_with_the_same_bytes(discovered, long_job, tmp_path):
+    """Killed between two sites of a clip, and between two sites' dictionaries."""
+    run = tmp_path / "run"
+    for group, wanted in (("segment", 3), ("factorise", 1)):
+        options = ("--resume",) if run.exists() else ()
+        process = start("discover", *long_job, "--out", run, *options, disk=0.05)
+        done = run / "scores" / group
+        assert wait_until(process, lambda done=done, n=wanted: len(list(done.glob("*.safetensors"))) >= n)
+        assert kill(process)[0] == -signal.SIGKILL
+        assert not (run / "concepts.safetensors").exists()
+    said = vtcd("discover", *long_job, "--out", run, "--resume")
+    assert said.code == 0, said.err
+    assert differing(run, discovered) == []
+
+
 # -- interrupted ----------------------------------------------------------------------------------------------------
 def test_ctrl_c_saves_the_current_block_and_says_how_to_go_on(run, ranked):
     process = start("rank", run, "--quiet", disk=0.05)

@@ -13,13 +13,15 @@ from vtcd_jax.concepts import load_concepts
 from vtcd_jax.importance.chunks import Chosen
 from vtcd_jax.runs import Run, read_config, read_csv, read_events
 
+CONCEPTS = "id name site layer head number tubelets videos spread silhouette error stability_seeds stability_clips"
 COLUMNS = {
-    "concepts.csv": "id name site layer head number tubelets videos spread silhouette error",
-    "held_out/concepts.csv": "id name site layer head number tubelets videos spread silhouette error",
+    "concepts.csv": CONCEPTS,
+    "held_out/concepts.csv": CONCEPTS,
     "importance.csv": "rank id name layer head score importance se_masks half_width_masks se_videos half_width_videos "
     "p_null videos importance_present",
     "convergence.csv": "score masks correlation low high",
     "curves.csv": "score order removed fraction mean se",
+    "control.csv": "score area random_area advantage half_width passed random_masks",
     "areas.csv": "score order area se released_area",
     "layers.csv": "layer rank_share",
     "overlaps.csv": "mask concept name miou se random_mean random_95",
@@ -39,13 +41,15 @@ def test_every_file_is_there(finished):
     for name in ("config.json", "concepts.safetensors", "concepts_labels.npz", "report/index.html"):
         assert name in names
     blocks = [name for name in names if name.startswith("scores/")]
-    assert len(blocks) == 3 * 4  # untouched, rank and curves of four clips each; one block holds all their passes
+    stages = {name.split("/")[1] for name in blocks}  # those of discovery are gone
+    assert stages == {"untouched", "rank", "curves", "control", "control-curve"}
+    assert len(blocks) == len(stages) * 4  # four clips each; one block holds all their passes
     others = names - set(blocks) - set(COLUMNS) - {n for n in names if n.startswith("held_out/concepts")}
     assert others == {"config.json", "concepts.safetensors", "concepts_labels.npz", "report/index.html"}
     kinds = [event["kind"] for event in read_events(finished)]
     assert kinds == [
-        "begun", "wrong clips", "discovered", "chunk", "progress", "progress", "ranked", "progress", "curves drawn",
-        "reported",
+        "begun", "wrong clips", "discovered", "chunk", "progress", "progress", "ranked", "progress", "progress",
+        "progress", "curves drawn", "reported",
     ]  # fmt: skip
 
 
@@ -61,6 +65,17 @@ def test_the_tables_agree_with_each_other(finished):
     ends = {row["order"]: row["mean"] for row in curves if int(row["removed"]) == len(concepts)}
     assert set(ends) == {"most-first", "least-first", "random"} and len(set(ends.values())) == 1
     assert {row["layer"] for row in read_csv(finished / "layers.csv")} == {"0", "1"}
+
+
+def test_the_control_says_whether_random_groups_are_worse(finished):
+    """A random network's concepts are not shown to be more than random groups, and the report says so in red."""
+    (row,) = read_csv(finished / "control.csv")
+    found = {name: float(row[name]) for name in ("area", "random_area", "advantage", "half_width", "random_masks")}
+    assert np.isclose(found["random_area"] - found["area"], found["advantage"], atol=1e-6) and found["random_masks"] > 0
+    assert row["passed"] == str(found["advantage"] > found["half_width"]).lower()
+    page = (finished / "report/index.html").read_text()
+    assert ("verdict failed" in page) == (row["passed"] == "false")
+    assert "random groups, most important first" in page
 
 
 def test_config_names_everything_the_results_depend_on(finished, model):

@@ -18,8 +18,22 @@ SIZES = {"image_size": 24, "patch_size": 8, "num_frames": 8, "width": 24, "depth
 CLASSIFIER = VideoMAEConfig(**SIZES, num_classes=len(LABELS))
 AUTOENCODER = VideoMAEPretrainConfig(**SIZES, decoder_width=12, decoder_depth=1, decoder_num_heads=2)
 # Few concepts, few passes; a given class saves the pass that predicts one.
-NMF = ("--nmf.elbow.rule", "fixed", "--nmf.elbow.number", "3", "--nmf.restarts", "2", "--nmf.max-steps", "60")
-FAST = (*NMF, "--masks", "8", "--steps", "2", "--repeats", "1", "--controls", "2", "--top", "1", "--target", "0")
+NMF = (
+    "--nmf.elbow.rule",
+    "fixed",
+    "--nmf.elbow.number",
+    "3",
+    "--nmf.restarts",
+    "2",
+    "--nmf.max-steps",
+    "60",
+    "--nmf.refits",
+    "0",
+)
+FAST = (
+    *NMF, "--masks", "8", "--steps", "2", "--repeats", "1", "--controls", "2", "--control-masks", "8", "--top", "1",
+    "--target", "0",
+)  # fmt: skip
 
 
 class Said(NamedTuple):

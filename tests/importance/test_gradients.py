@@ -20,7 +20,7 @@ from vtcd_jax.models import InputError
 @pytest.fixture(scope="module")
 def concepts(model, clips) -> Concepts:
     slic = SlicConfig(n_segments=4)
-    return vtcd.concepts.discover(model, clips, slic=slic, nmf=NmfConfig(max_steps=50), key=jax.random.key(0))
+    return vtcd.concepts.discover(model, clips, slic=slic, nmf=NmfConfig(max_steps=50, refits=0), key=jax.random.key(0))
 
 
 def ends(model, clips, concepts: Concepts) -> np.ndarray:

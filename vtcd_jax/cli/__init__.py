@@ -59,6 +59,7 @@ def _parse(arguments: list[str]) -> Callable[[], None]:
         commands.merge,
         commands.convert,
         commands.models,
+        commands.benchmark,
     )
     said = io.StringIO()
     try:

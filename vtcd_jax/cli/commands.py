@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ import tyro
 
 from vtcd_jax.models.errors import InputError
 from vtcd_jax.pipeline.settings import RunSettings, settings_of
+from vtcd_jax.planted.settings import Settings as PlantedSettings
+from vtcd_jax.planted.settings import VtcdSettings
 
 from .cache import keep_compilations
 from .progress import Progress
@@ -46,6 +49,8 @@ Settings = Annotated[RunSettings, Flat]
 RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 COMMON = Common()
 FOLDER = Folder()
+PLANTED = PlantedSettings()
+VTCD = VtcdSettings()
 
 
 def demo(
@@ -245,6 +250,56 @@ def models(
         print("families that `vtcd convert` knows: " + ", ".join(sorted(families())))
 
 
+def benchmark(
+    settings: Annotated[PlantedSettings, Flat] = PLANTED,
+    method: Annotated[VtcdSettings, Flat] = VTCD,
+    *,
+    out: Path | None = None,
+    proposals: tuple[Literal["slic", "crops"], ...] = ("slic", "crops"),
+    overwrite: bool = False,
+    dry_run: bool = False,
+    common: Annotated[Common, Flat] = COMMON,
+) -> None:
+    """Discovery and ranking judged on a hand-written network and clips of which the right answers are known.
+
+    Args:
+        settings: How they are judged.
+        method: How concepts are found and ranked.
+        out: JSON file for all figures and claims.
+        proposals: What concepts are made of, each judged by itself: tubelets, random boxes.
+        overwrite: Replace the file that is there.
+        dry_run: Say how much there is to do; write nothing.
+        common: Options of every command.
+    """
+    from vtcd_jax.models.files import write_json
+    from vtcd_jax.planted import benchmark as judge
+    from vtcd_jax.planted import lines
+    from vtcd_jax.planted.methods import vtcd
+    from vtcd_jax.planted.trials import passes
+
+    if not proposals:
+        raise InputError("--proposals: name at least one of slic and crops")
+    if out is not None:
+        _check_parents(out)
+        if out.is_dir() or (out.exists() and not overwrite):
+            raise InputError(f"{out}: is there already; give another file, or --overwrite to replace it")
+    ways = {kind: dataclasses.replace(method.slic, proposals=kind) for kind in proposals}
+    if dry_run:
+        trials = settings.seeds * len(ways)
+        print(f"{trials} trials on {settings.clips} clips each, at most {trials * passes(settings, method):,} passes")
+        return
+    keep_compilations()
+    methods = {kind: vtcd(dataclasses.replace(method, slic=slic)) for kind, slic in ways.items()}
+    with Progress(common.quiet) as progress:
+        report = judge(methods, settings, workers=min(os.cpu_count() or 1, 4), progress=progress)
+    print("\n".join(lines(report)))
+    if out is not None:
+        with _naming(out):
+            out.parent.mkdir(parents=True, exist_ok=True)
+            write_json(out, report.to_json() | {"method": dataclasses.asdict(method)})
+        print(f"all figures: {out}")
+
+
 def _check_labels(check: tuple[Path, Path] | None, dry_run: bool) -> None:
     """Raises InputError before a conversion whose accuracy could not be told after it."""
     if check is None:
@@ -365,15 +420,15 @@ def _stages(run, settings, prepared, progress, last: str) -> None:
     print(f"most important by {_words(importance[0].score)}: {concepts.names[best]}: {run.folder / 'importance.csv'}")
     if last == "rank":
         return
-    drawn, overlaps = stages.curves_stage(run, settings, prepared, concepts, importance[0], progress)
-    _print_curves(drawn, overlaps)
+    drawn = stages.curves_stage(run, settings, prepared, concepts, importance[0], progress)
+    _print_curves(drawn)
     where = "the ranked clips" if prepared.held_out is None else f"{_clips(prepared.held_out)} held out"
     print(f"curves on {where}: {run.folder / 'curves.csv'}")
     if last == "curves":
         return
     from vtcd_jax.pipeline.reporting import report_stage
 
-    path = report_stage(run, settings, prepared, concepts, ranked, drawn, overlaps, progress)
+    path = report_stage(run, settings, prepared, concepts, ranked, drawn, progress)
     print(f"report: {path.resolve()}")
 
 
@@ -385,14 +440,16 @@ def _print_wrong(prepared) -> None:
         print(f"the untouched network gets {_clips(prepared.wrong)} wrong, {done}: {names}")
 
 
-def _print_curves(drawn, overlaps) -> None:
-    for curve in drawn:
+def _print_curves(drawn) -> None:
+    for curve in drawn.curves:
         areas = ", ".join(
             f"{order} {_with_error(area, error)}"
             for order, area, error in zip(curve.orders, curve.areas, curve.areas_se, strict=True)
         )
         print(f"area under {_words(curve.score)}: {areas}")
-    for overlap in overlaps:
+    if drawn.control is not None:
+        print(drawn.control.line())
+    for overlap in drawn.overlaps:
         print(
             f"overlap with {_words(overlap.mask)}: mIoU {_with_error(overlap.miou, overlap.se)}, "
             f"best of as many random groups {overlap.random.mean():.3f} (at most {overlap.random.max():.3f})"

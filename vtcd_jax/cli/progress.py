@@ -15,11 +15,15 @@ TITLES = {
     "segment": ("tubelets", "clip"),
     "count": ("number of concepts", "layer"),
     "factorise": ("concepts", "layer"),
+    "stability": ("stability", "refit"),
     "assign": ("held-out concepts", "layer"),
     "rank": ("ranking", "pass"),
     "curves": ("curves", "pass"),
+    "control": ("control", "pass"),
+    "control-curve": ("curve of the control", "pass"),
     "overlaps": ("overlap with masks", "mask"),
     "report": ("report", "page"),
+    "trials": ("planted truth", "trial"),
 }
 _PLURAL = {"pass": "passes"}
 # The bar takes what room is left, and comes last: a narrow terminal cuts nothing else off.

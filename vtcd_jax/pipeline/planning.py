@@ -88,19 +88,24 @@ def plan(settings: RunSettings, prepared: Prepared) -> Plan:
     chunk, compiling, pass_seconds, memory = _time_block(settings, prepared, support)
     segment_seconds = _time_segment(settings, prepared, names[0])
     held_out = 0 if prepared.held_out is None else len(prepared.held_out)
-    curve_rows = (2 + settings.repeats) * len(removal_counts(concepts, settings.steps))
+    steps = len(removal_counts(concepts, settings.steps))
+    curve_rows = (2 + settings.repeats) * steps
     curve_passes = (held_out or len(clips)) * curve_rows
     per_clip = min(settings.masks, concepts) if settings.design_name == "leave-one-out" else settings.masks
     rank_passes = len(clips) * (per_clip + 1)
+    control_passes = 0
+    if settings.control_masks:
+        control_passes = len(clips) * min(per_clip, settings.control_masks) + (held_out or len(clips)) * steps
     stages = {
         "compiling": 4 * compiling,  # features, untouched clips, ranking, curves
         "tubelets": (len(clips) + held_out) * heads * segment_seconds,
         "concepts": _time_factorise(settings, shapes[names[0]], len(clips), len(names)),
         "ranking": rank_passes * pass_seconds,
         "curves": curve_passes * pass_seconds,
+        "control": control_passes * pass_seconds,
         "report": settings.top * min(CLIPS_PER_CARD, len(clips)) * _time_overlay(prepared),
     }
-    passes = rank_passes + curve_passes
+    passes = rank_passes + curve_passes + control_passes
     return Plan(len(clips), held_out, concepts, passes, chunk, pass_seconds, segment_seconds, stages, memory)
 
 

@@ -7,15 +7,16 @@ from pathlib import Path
 import numpy as np
 
 from vtcd_jax.concepts import Concepts
-from vtcd_jax.importance import Curves, Importance
-from vtcd_jax.report import OverlapRow, ReportData, describe, write
+from vtcd_jax.importance import Importance
+from vtcd_jax.report import ControlCurve, OverlapRow, ReportData, describe, write
 from vtcd_jax.report.citations import network_key
 from vtcd_jax.runs import Run
 
+from .control import Control
 from .scoring import Progress
 from .settings import RunSettings, config_of
 from .sources import Prepared
-from .stages import Overlap, Ranked, layers_of
+from .stages import Drawn, Overlap, Ranked, layers_of
 
 
 def report_stage(
@@ -24,8 +25,7 @@ def report_stage(
     prepared: Prepared,
     concepts: Concepts,
     ranked: Ranked,
-    curves: tuple[Curves, ...],
-    overlaps: tuple[Overlap, ...],
+    drawn: Drawn,
     progress: Progress | None = None,
 ) -> Path:
     """Writes ``report/index.html`` and returns its path."""
@@ -48,10 +48,11 @@ def report_stage(
         target=target,
         seed=settings.seed,
         labels=model.labels,
-        curves=curves[0],
+        curves=drawn.curves[0],
+        control=_control(drawn.control),
         curves_note=f"Drawn on {where}.",
         layers={k: v for k, v in layers_of(concepts, importance[0].order()).items()},
-        overlaps=tuple(_row(o) for o in overlaps),
+        overlaps=tuple(_row(o) for o in drawn.overlaps),
         overlaps_note=f"Chosen on the ranked clips, measured on {where}; random: the best of as many groups of "
         f"tubelets drawn at random within each head, chosen the same way, over {settings.controls} draws.",
         baselines=_baselines(prepared, importance),
@@ -66,6 +67,16 @@ def report_stage(
     if progress:
         progress("report", 1, 1)
     return path
+
+
+def _control(control: Control | None) -> ControlCurve | None:
+    if control is None:
+        return None
+    words = (
+        f"Random groups of the same tubelets, ranked with {control.masks:.0f} masks per clip and removed in the same "
+        f"way. {control.line()[0].upper()}{control.line()[1:]}."
+    )
+    return ControlCurve(control.scores.mean(0), control.area, control.passed, words)
 
 
 def _row(overlap: Overlap) -> OverlapRow:

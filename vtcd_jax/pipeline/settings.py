@@ -66,6 +66,8 @@ class RunSettings:
     """Random orders of the attribution curves."""
     controls: int = 20
     """Draws of random tubelet groups that a concept's overlap with true masks is compared with."""
+    control_masks: int = 256
+    """Masked passes per clip for ranking the control, random groups of tubelets, at most --masks; 0: no control."""
     top: int = 12
     """Concepts shown with their clips in the report."""
     chunk: int | None = None
@@ -84,7 +86,15 @@ class RunSettings:
             raise InputError(f"--chunk {self.chunk} must be at least 1 (masks that run together)")
         if not 0 <= self.hold_out < 1:
             raise InputError(f"--hold-out {self.hold_out} must lie in [0, 1)")
-        for name, least in (("masks", 2), ("stop_top", 1), ("steps", 1), ("repeats", 1), ("controls", 1), ("top", 1)):
+        for name, least in (
+            ("masks", 2),
+            ("control_masks", 0),
+            ("stop_top", 1),
+            ("steps", 1),
+            ("repeats", 1),
+            ("controls", 1),
+            ("top", 1),
+        ):
             if getattr(self, name) < least:
                 raise InputError(f"--{name.replace('_', '-')} {getattr(self, name)} must be at least {least}")
         check_share(self.design_name, self.ratio)

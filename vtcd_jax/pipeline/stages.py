@@ -4,7 +4,7 @@
     rank       scores/rank/*.safetensors (a file per finished block of masks), importance.csv, convergence.csv,
                looks.csv (where they decide when to stop)
     curves     held_out/ (the same concepts on the held-out clips), scores/curves/*, curves.csv, areas.csv, layers.csv,
-               overlaps.csv (where true masks are known)
+               control.csv (random groups of tubelets beside the concepts), overlaps.csv (where true masks are known)
 
 A stage that finds its results, or some of its blocks, goes on from there: the random draws depend on the seed, the
 clip's content and the mask's index alone.
@@ -32,6 +32,7 @@ from vtcd_jax.concepts import (
     random_overlaps,
     save_concepts,
 )
+from vtcd_jax.concepts.memory import STAGES
 from vtcd_jax.data import Clips
 from vtcd_jax.importance import Curves, Importance, Support, Targets, importance_from_scores, layer_importance
 from vtcd_jax.importance.convergence import Convergence, convergence
@@ -44,6 +45,7 @@ from vtcd_jax.models import InputError, Model
 from vtcd_jax.runs import Run
 
 from . import tables
+from .control import Control, control_stage
 from .scoring import Part, Progress, Shard, measure
 from .settings import RunSettings
 from .sources import Prepared
@@ -64,6 +66,15 @@ class Overlap:
     random: np.ndarray
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """What the curves' stage found: curves, one per score; overlaps with true masks; the control, None without one."""
+
+    curves: tuple[Curves, ...]
+    overlaps: tuple[Overlap, ...]
+    control: Control | None
+
+
 def stage_key(settings: RunSettings, stage: str) -> jax.Array:
     """The seed of a stage."""
     return jax.random.fold_in(jax.random.key(settings.seed), zlib.crc32(stage.encode()))
@@ -79,9 +90,12 @@ def discover_stage(run: Run, settings: RunSettings, prepared: Prepared, progress
     sites = concept_sites(prepared.model, settings.site)
     key = stage_key(settings, "discover")
     found = discover(
-        prepared.model, prepared.clips, sites=sites, slic=settings.slic, nmf=settings.nmf, key=key, progress=progress
-    )
+        prepared.model, prepared.clips, sites=sites, slic=settings.slic, nmf=settings.nmf, key=key, progress=progress,
+        memory=run,
+    )  # fmt: skip
     save_concepts(found, run.folder)
+    for stage in STAGES:  # what an interrupted discovery would go on from
+        run.remove_blocks(stage)
     run.event("discovered", {"concepts": len(found), "tubelets": len(found.tubelets)})
     return found
 
@@ -201,8 +215,9 @@ def curves_stage(
     concepts: Concepts,
     ranked: Importance,
     progress: Progress | None = None,
-) -> tuple[tuple[Curves, ...], tuple[Overlap, ...]]:
-    """Curves of every score on the held-out clips (else the ranked ones), and overlaps where true masks are known."""
+) -> Drawn:
+    """Curves of every score on the held-out clips (else the ranked ones), their control, and overlaps where true masks
+    are known."""
     clips, targets, here = prepared.clips, prepared.targets, concepts
     if prepared.held_out is not None and prepared.held_out_targets is not None:
         clips, targets = prepared.held_out, prepared.held_out_targets
@@ -215,12 +230,17 @@ def curves_stage(
     curves = tuple(
         curves_from_scores(name, counts, len(order), found[name], settings.repeats) for name in prepared.scores
     )
+    control = None
+    if settings.control_masks:
+        key = stage_key(settings, "control")
+        control = control_stage(run, settings, prepared, concepts, here, part, curves[0], key, progress)
+        tables.write_control(run, curves[0], control)
     tables.write_curves(run, curves)
     tables.write_layers(run, layers_of(concepts, order))
     overlaps = _overlaps(settings, prepared, concepts, here, progress)
     tables.write_overlaps(run, concepts, overlaps)
     run.event("curves drawn", {"clips": len(clips), "held_out": prepared.held_out is not None})
-    return curves, overlaps
+    return Drawn(curves, overlaps, control)
 
 
 def _part(clips: Clips, concepts: Concepts, targets: Targets) -> Part:
@@ -240,8 +260,9 @@ def _assigned(run: Run, model: Model, clips: Clips, concepts: Concepts, progress
         return known
     if progress:
         progress("segment", 0, len(clips))
-    found = assign(model, clips, concepts, progress=progress)
+    found = assign(model, clips, concepts, progress=progress, memory=run)
     save_concepts(found, folder)
+    run.remove_blocks("segment")
     return found
 
 

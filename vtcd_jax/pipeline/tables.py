@@ -15,6 +15,7 @@ from vtcd_jax.importance.stopping import Look
 from vtcd_jax.runs import Run, write_csv
 
 if TYPE_CHECKING:
+    from .control import Control
     from .stages import Overlap
 
 
@@ -75,6 +76,14 @@ def write_curves(run: Run, curves: Sequence[Curves]) -> None:
             areas.append(dict(zip(("score", "order", "area", "se", "released_area"), row, strict=True)))
     write_csv(run.path("curves.csv"), points, ("score", "order", "removed", "fraction", "mean", "se"))
     write_csv(run.path("areas.csv"), areas, ("score", "order", "area", "se", "released_area"))
+
+
+def write_control(run: Run, curves: Curves, control: Control) -> None:
+    """One row: areas, most important first, of the concepts and of random groups, and what lies between them."""
+    concepts = float(curves.areas[curves.orders.index("most-first")])
+    names = ("score", "area", "random_area", "advantage", "half_width", "passed", "random_masks")
+    values = (curves.score, concepts, control.area, control.advantage, control.half_width, control.passed)
+    write_csv(run.path("control.csv"), [dict(zip(names, (*values, control.masks), strict=True))], names)
 
 
 def write_layers(run: Run, shares: Mapping[int, float]) -> None:

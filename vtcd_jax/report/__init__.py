@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from vtcd_jax.report.citations import bibtex
     from vtcd_jax.report.overlays import choose_clips, overlay
     from vtcd_jax.report.page import write
-    from vtcd_jax.report.types import OverlapRow, ReportData, describe
+    from vtcd_jax.report.types import ControlCurve, OverlapRow, ReportData, describe
 
 _HOMES = {
+    "ControlCurve": "types",
     "OverlapRow": "types",
     "ReportData": "types",
     "bibtex": "citations",
@@ -29,6 +30,7 @@ _HOMES = {
 _MODULES = ("figures", "overlays")
 
 __all__ = [
+    "ControlCurve",
     "OverlapRow",
     "ReportData",
     "bibtex",

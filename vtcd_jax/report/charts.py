@@ -38,15 +38,16 @@ def bands(curves: Curves) -> tuple[np.ndarray, np.ndarray]:
     return curves.scores.mean(1), curves.scores.std(1, ddof=1) / math.sqrt(clips)
 
 
-def curve_chart(curves: Curves, title: str) -> str:
+def curve_chart(curves: Curves, title: str, control: np.ndarray | None = None) -> str:
     """Mean score over the share of concepts removed, one line per order, shaded by its standard error over clips.
 
-    title: what stands above the y axis.
+    title: what stands above the y axis.  control: float [step], mean score while random groups are removed.
     """
     mean, error = bands(curves)
     found = curves.scores  # a share cannot be above 1 or below 0, and neither is its band drawn there
     low, high = (np.clip(mean + sign * error, found.min(), found.max()) for sign in (-1, 1))
-    marks = svg.ticks(float(low.min()), float(high.max()))
+    extra = [] if control is None else control.tolist()
+    marks = svg.ticks(min([float(low.min()), *extra]), max([float(high.max()), *extra]))
     x = svg.linear(0, 1, LEFT, WIDTH - RIGHT)
     y = svg.linear(marks[0], marks[-1], HEIGHT - BOTTOM, TOP)
     parts = [_y_axis(marks, y), svg.text(LEFT, 16, title, class_="axis")]
@@ -59,6 +60,10 @@ def curve_chart(curves: Curves, title: str) -> str:
     for i in rows:
         outline = svg.points(across + across[::-1], [y(v) for v in (*high[i], *low[i][::-1])])
         parts.append(svg.element("polygon", points=outline, class_=f"band {order_style(curves.orders[i])[0]}"))
+    if control is not None:
+        parts.append(
+            svg.element("polyline", points=svg.points(across, [y(v) for v in control]), class_="curve control")
+        )
     for i in rows:
         path = svg.points(across, [y(v) for v in mean[i]])
         parts.append(svg.element("polyline", points=path, class_=f"curve {order_style(curves.orders[i])[0]}"))

@@ -83,6 +83,7 @@ def render(data: ReportData, *, top: int, clips_each: int, fps: float | int, max
         cards=cards,
         videos=videos,
         shape="{} / {}".format(*data.clips.video.shape[3:1:-1]),
+        counts=view.count_names(data.concepts),
         other_scores=[view.score_title(found.score) for found in data.importance[1:]],
         layers=layer_choices(data),
         heads=sorted({int(h) for h in data.concepts.head}),
@@ -137,8 +138,11 @@ def curve_section(data: ReportData) -> dict[str, object] | None:
         (*charts.order_style(order), number(float(area), 3), view.plus_minus(float(se), 3))
         for order, area, se in zip(found.orders, found.areas, found.areas_se, strict=True)
     ]
-    score = view.score_title(found.score)
-    return {"chart": charts.curve_chart(found, score), "legend": legend, "clips": found.scores.shape[1], "score": score}
+    score, control = view.score_title(found.score), data.control
+    if control is not None:
+        legend.append(("control", "random groups, most important first", number(control.area, 3), ""))
+    chart = charts.curve_chart(found, score, None if control is None else control.scores)
+    return {"chart": chart, "legend": legend, "clips": found.scores.shape[1], "score": score}
 
 
 def convergence_drawing(data: ReportData) -> str:

@@ -38,6 +38,20 @@ class OverlapRow:
 
 
 @dataclass(frozen=True, eq=False)
+class ControlCurve:
+    """The curve of random groups of tubelets, most important first, beside the concepts' own.
+
+    scores: float [step], mean over clips.  area: under it.  passed: whether it is worse than the concepts' beyond
+    doubt. words:  what was done and what came out, a sentence or two.
+    """
+
+    scores: np.ndarray
+    area: float
+    passed: bool
+    words: str
+
+
+@dataclass(frozen=True, eq=False)
 class ReportData:
     """Everything that the report shows.
 
@@ -50,6 +64,7 @@ class ReportData:
     seed:        of the whole run.
     labels:      class names, for the labels of clips.
     curves:      removal curves; curves_note: on which clips they were drawn.
+    control:     random groups beside them, at the same removals; None where there is no control.
     convergence: rank correlation of independent halves of the masks, None where there are too few.
     layers:      layer -> mean rank share of its concepts, in [0, 1], in the order to draw them.
     overlaps:    concepts beside true masks; overlaps_note: on which clips, and how the control was drawn.
@@ -73,6 +88,7 @@ class ReportData:
     labels: tuple[str, ...] = ()
     curves: Curves | None = None
     curves_note: str = ""
+    control: ControlCurve | None = None
     convergence: Convergence | None = None
     layers: Mapping[int | str, float] = field(default_factory=dict)
     overlaps: tuple[OverlapRow, ...] = ()

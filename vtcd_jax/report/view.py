@@ -119,6 +119,7 @@ def table(data: ReportData, cards: list[int]) -> list[Row]:
     extent = charts.importance_extent(first.importance, first.se_masks, first.se_videos)
     decimals = [decimals_for(found.importance.tolist()) for found in data.importance]
     layers, names, count, spread = layer_names(concepts), concepts.names, concepts.count(), concepts.spread()
+    stability = (concepts.stability_seeds, concepts.stability_clips)
     with_card = set(cards)
     rows = []
     for rank, c in enumerate(int(c) for c in first.order()):
@@ -138,6 +139,7 @@ def table(data: ReportData, cards: list[int]) -> list[Row]:
                     Cell(str(int(first.videos[c])), str(int(first.videos[c]))),
                     _cell(float(spread[c]), 2),
                     _cell(float(concepts.silhouette[c]), 2),
+                    *(_cell(float(values[c]), 2) for values in stability if values is not None),
                 ),
                 scores=tuple(
                     _cell(float(found.importance[c]), d)
@@ -150,6 +152,13 @@ def table(data: ReportData, cards: list[int]) -> list[Row]:
     return rows
 
 
+def count_names(concepts: Concepts) -> list[str]:
+    """Headings of ``Row.counts``."""
+    names = ["Tubelets", "Clips", "Spread", "Silhouette"]
+    names += [] if concepts.stability_seeds is None else ["Stability"]
+    return names + ([] if concepts.stability_clips is None else ["On half"])
+
+
 def cards(data: ReportData, rows: list[Row], clips_each: int) -> list[Card]:
     """The rows with a card, each with the clips that show its concept most."""
     first, concepts = data.importance[0], data.concepts
@@ -157,7 +166,7 @@ def cards(data: ReportData, rows: list[Row], clips_each: int) -> list[Card]:
     found = []
     for row in (row for row in rows if row.card):
         c = row.concept
-        tubelets, videos, spread, silhouette = (cell.text for cell in row.counts)
+        tubelets, videos, spread, silhouette, *again = (cell.text for cell in row.counts)
         clips = tuple(
             Shown(
                 int(v),
@@ -174,6 +183,7 @@ def cards(data: ReportData, rows: list[Row], clips_each: int) -> list[Card]:
             ("silhouette of its head", silhouette),
             ("reconstruction error of its head", number(float(concepts.error[c]), 2)),
         )
+        facts += tuple(zip(("found again by other starts", "found again on half of the clips"), again, strict=False))
         if not concepts.converged[c]:
             facts += (("factorisation", "stopped before it converged"),)
         present = number(float(first.importance_present[c]), decimals)
