@@ -3,7 +3,8 @@
 Features of one head on the token grid are segmented at the size that VTCD uses: token size, half the frames of
 VideoMAE, half the frames of TCOW. Ours runs as in discovery (threads, each a batch of heads, interpolation included).
 scikit-image runs in as many processes as there are cores, on volumes that are interpolated beforehand, which is not
-counted. Both end with the connectivity step. The two take turns; each turn gives a ratio. ``job`` is VideoMAE-B: 30 clips x 144 heads.
+counted. Both end with the connectivity step. The two take turns; each turn gives a ratio. ``job`` is VideoMAE-B: 30
+clips x 144 heads.
 """
 
 from __future__ import annotations

@@ -201,7 +201,7 @@ def pytest_arguments(arguments):
     """``arguments``, in parallel unless they say something about it themselves."""
     own = any(a.startswith(("-n", "--numprocesses", "--pdb", "--collect-only")) for a in arguments)
     workers = min(cores(), 4)
-    return arguments if own or workers == 1 else ["-n", str(workers), "--dist", "worksteal"] + arguments
+    return arguments if own or workers == 1 else ["-n", str(workers), "--dist", "loadgroup"] + arguments
 
 
 def commands(name, arguments):

@@ -6,6 +6,7 @@ Importing this module comes before any import of jax or of the library.
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import hypothesis
@@ -16,7 +17,6 @@ ROOT = Path(__file__).resolve().parent.parent
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
-os.environ.setdefault("JAX_ENABLE_COMPILATION_CACHE", "false")  # nothing in the user's cache
 # Tiny networks are compiled far longer than they run: half the time is saved by compiling without LLVM's optimisations.
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
 if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores: one thread of linear algebra each
@@ -24,11 +24,26 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores: one thre
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, "1")
 
+# Programs are compiled once for all workers and their processes; nothing goes into the user's cache.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    _programs = tempfile.TemporaryDirectory(prefix="vtcd-tests-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _programs.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+
 # Every function of the library with shapes in its annotations checks them when it is called.
 install_import_hook("vtcd_jax", "shape_checker.check")
 
 hypothesis.settings.register_profile("vtcd_jax", database=None, deadline=None, derandomize=True)
 hypothesis.settings.load_profile("vtcd_jax")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    """With ``--dist loadgroup`` the tests of a module, or of one network in it, go to one worker: they share what is
+    made once."""
+    for item in items:
+        network = item.callspec.params.get("model", "") if hasattr(item, "callspec") else ""
+        item.add_marker(pytest.mark.xdist_group(f"{item.path.stem}-{network}"))
 
 
 @pytest.fixture(scope="session")

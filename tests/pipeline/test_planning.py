@@ -34,9 +34,9 @@ def planned(settings, prepared):
 def test_the_parts_add_up(planned, prepared):
     assert (planned.clips, planned.held_out, planned.chunk) == (6, 6, 1)
     assert planned.concepts == 2 * 2 * 14  # layers, heads, the most that the elbow rule can choose
-    assert planned.passes == 6 * (100 + 1) + 6 * (2 + 5) * 21
+    assert planned.passes == 6 * (100 + 1) + 6 * (2 + 5) * 21 + 6 * (100 + 21)
     assert planned.pass_seconds > 0 and planned.segment_seconds > 0
-    passes = planned.stages["ranking"] + planned.stages["curves"]
+    passes = sum(planned.stages[name] for name in ("ranking", "curves", "control"))
     assert passes == pytest.approx(planned.passes * planned.pass_seconds)
     assert planned.stages["tubelets"] == pytest.approx((6 + 6) * 2 * 2 * planned.segment_seconds)
     assert planned.seconds > sum(planned.stages.values()) and min(planned.stages.values()) >= 0
@@ -46,7 +46,7 @@ def test_the_parts_add_up(planned, prepared):
 
 def test_more_masks_cost_passes_and_no_memory(planned, settings, prepared):
     more = plan(dataclasses.replace(settings, masks=1000), prepared)
-    assert more.passes == planned.passes + 6 * 900 and more.concepts == planned.concepts
+    assert more.passes == planned.passes + 6 * (900 + 256 - 100) and more.concepts == planned.concepts
     assert more.memory == planned.memory
 
 
@@ -55,7 +55,8 @@ def test_without_held_out_clips_curves_are_drawn_on_the_ranked_ones(settings, pr
     fixed = dataclasses.replace(settings.nmf, elbow=dataclasses.replace(settings.nmf.elbow, rule="fixed", number=2))
     found = plan(dataclasses.replace(settings, nmf=fixed, chunk=4), alone)
     assert (found.clips, found.held_out, found.concepts, found.chunk) == (6, 0, 8, 4)
-    assert found.passes == 6 * 101 + 6 * 7 * len(np.unique(np.round(np.linspace(0, 8, 21))))
+    steps = len(np.unique(np.round(np.linspace(0, 8, 21))))
+    assert found.passes == 6 * 101 + 6 * 7 * steps + 6 * (100 + steps)
 
 
 def test_the_stand_in_has_every_concept_in_its_own_head():

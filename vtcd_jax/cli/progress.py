@@ -20,7 +20,7 @@ TITLES = {
     "rank": ("ranking", "pass"),
     "curves": ("curves", "pass"),
     "control": ("control", "pass"),
-    "control-curve": ("curve of the control", "pass"),
+    "control-curve": ("control curve", "pass"),
     "overlaps": ("overlap with masks", "mask"),
     "report": ("report", "page"),
     "trials": ("planted truth", "trial"),

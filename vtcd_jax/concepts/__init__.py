@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vtcd_jax.concepts.assignment import assign
     from vtcd_jax.concepts.config import ElbowRule, NmfConfig, SlicConfig
+    from vtcd_jax.concepts.controls import random_groups
     from vtcd_jax.concepts.discovery import discover
     from vtcd_jax.concepts.nmf import Factorization, convex_nmf
-    from vtcd_jax.concepts.overlaps import best_overlap, overlap, random_groups, random_overlaps
+    from vtcd_jax.concepts.overlaps import best_overlap, overlap, random_overlaps
     from vtcd_jax.concepts.refitting import Stability, stability
     from vtcd_jax.concepts.segment import concept_sites
     from vtcd_jax.concepts.store import load_concepts, save_concepts
@@ -41,7 +42,7 @@ _HOMES = {
     "discover": "discovery",
     "load_concepts": "store",
     "overlap": "overlaps",
-    "random_groups": "overlaps",
+    "random_groups": "controls",
     "random_overlaps": "overlaps",
     "save_concepts": "store",
     "slic": "supervoxels",

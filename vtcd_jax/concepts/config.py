@@ -11,6 +11,7 @@ from typing import Literal
 
 from vtcd_jax.models.errors import InputError
 
+Proposals = Literal["slic", "crops"]
 Method = Literal["convex-nmf", "semi-nmf", "nmf", "k-means", "archetypes", "top-k"]
 METHODS = ("convex-nmf", "semi-nmf", "nmf", "k-means", "archetypes", "top-k")
 
@@ -34,7 +35,7 @@ class SlicConfig:
     resolution: Literal["half", "token"] = "half"
     """"half": the frames of the clip at half its height and width (released); "token": the grid of the tokens, which
     takes a hundredth of the time and of the labels' memory and gives coarser outlines."""
-    proposals: Literal["slic", "crops"] = "slic"
+    proposals: Proposals = "slic"
     """"slic": tubelets; "crops": random space-time boxes as many as seeds asked for, blind to the features: the
     baseline of the paper's table 1 (``crops``)."""
     crop_seed: int = 0

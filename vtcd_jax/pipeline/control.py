@@ -15,8 +15,7 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
-from vtcd_jax.concepts import Concepts
-from vtcd_jax.concepts.controls import random_concepts
+from vtcd_jax.concepts import Concepts, random_groups
 from vtcd_jax.data import Clips
 from vtcd_jax.importance import Curves, Importance, Support, Targets, importance_from_scores
 from vtcd_jax.importance.designs import nothing_removed, removal_order
@@ -75,8 +74,8 @@ def control_stage(
     here:   the concepts on the judged clips.  judged: those clips.  curves: of the concepts there.
     """
     dealing, dealing_here, masking = jax.random.split(key, 3)
-    ranked = _rank(run, settings, prepared, random_concepts(concepts, dealing), masking, progress)
-    part = _part(judged.clips, random_concepts(here, dealing_here), judged.targets)
+    ranked = _rank(run, settings, prepared, random_groups(concepts, dealing), masking, progress)
+    part = _part(judged.clips, random_groups(here, dealing_here), judged.targets)
     design = removal_order(ranked.order(), curves.removed)
     found = measure(run, "control-curve", settings, prepared, part, design, progress)[curves.score].astype(np.float64)
     gain = np.trapezoid(found - curves.scores[curves.orders.index("most-first")], curves.fraction, axis=-1)  # [video]

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vtcd_jax.concepts import concept_sites, slic
-from vtcd_jax.concepts.nmf import fit_heads
+from vtcd_jax.concepts.dictionaries import fit_heads
 from vtcd_jax.concepts.number import choose_numbers
 from vtcd_jax.concepts.segment import check_sites, threads_of, volume_size
 from vtcd_jax.concepts.tubelets import pool
@@ -131,10 +131,13 @@ def _seconds(work: Callable[[], Any]) -> float:
 
 def _time_block(settings: RunSettings, prepared: Prepared, support: Support) -> tuple[int, float, float, int]:
     """(chunk, seconds to compile, seconds per masked pass, bytes) of the compiled block, measured on a few passes."""
-    arguments = arguments_of(prepared.model, prepared.clips[[0]], support, prepared.targets[[0]])
+    few = [0, 0] if settings.mode == "resample" else [0]  # which takes the values of another clip
+    support = Support({site: np.repeat(ids, len(few), 0) for site, ids in support.ids.items()}, support.concepts)
+    arguments = arguments_of(prepared.model, prepared.clips[few], support, prepared.targets[few], settings.mode)
     passes = make_passes(
-        arguments, settings.masks, score=prepared.scores, chunk=settings.chunk, dtype=settings.precision
-    )
+        arguments, settings.masks, score=prepared.scores, mode=settings.mode, chunk=settings.chunk,
+        dtype=settings.precision,
+    )  # fmt: skip
     rows = min(block_size(settings.masks), max(2, passes.chunk))
     gates = jnp.asarray(np.random.default_rng(0).integers(0, 2, (1, rows, support.concepts)), jnp.float32)
     call = (passes, prepared.model, arguments.of([0]), gates)
@@ -179,10 +182,13 @@ def _time_factorise(settings: RunSettings, shape: tuple[int, ...], clips: int, l
         return choose_numbers(X, mask, key, nmf.elbow, restarts=nmf.restarts, kmeans_steps=nmf.kmeans_steps)
 
     def factorise() -> Any:
-        return fit_heads(X, labels, numbers, concepts=concepts, max_steps=steps, tol=0.0).weights
+        own = {"method": nmf.method, "active": nmf.active, "form": nmf.form}
+        return fit_heads(np.abs(X), labels, numbers, concepts=concepts, max_steps=steps, tol=0.0, **own).codes
 
     counting, compiling, fitting = _seconds(count), _seconds(factorise), _seconds(factorise)
-    return counting + (layers - 1) * _seconds(count) + compiling + layers * fitting * nmf.max_steps / steps
+    # Refits are as many with other seeds as with other clips; each counts with a single number of clusters.
+    fits = layers * (1 + 2 * nmf.refits)
+    return counting + (layers - 1) * _seconds(count) + compiling + fits * fitting * nmf.max_steps / steps
 
 
 def _time_overlay(prepared: Prepared) -> float:

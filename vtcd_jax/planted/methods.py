@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
-from vtcd_jax.concepts import Concepts, Tubelets, discover
+from vtcd_jax.concepts import Concepts, Tubelets, discover, random_groups
 from vtcd_jax.concepts import assign as assign_dictionary
-from vtcd_jax.concepts.controls import random_concepts
 from vtcd_jax.data import Clips
 from vtcd_jax.importance import cris
 from vtcd_jax.models import Model
@@ -34,7 +33,7 @@ Control = Callable[[Concepts, jax.Array], Concepts]
 def dealt(concepts: Concepts, key: jax.Array) -> Concepts:
     """The control: every head's tubelets dealt anew to its concepts; its tokens, clip by clip, where it has none."""
     if len(concepts.tubelets):
-        return random_concepts(concepts, key)
+        return random_groups(concepts, key)
     draw, ids = np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist()), {}
     for site, own in concepts.ids.items():
         by_head = np.moveaxis(own, 4, 1)

@@ -1,0 +1,167 @@
+"""Removing concepts in the order of their importance: what ``figure4.py`` and ``table1.py`` measure.
+
+Of every set of clips and seed, concepts are found and ranked on some clips, and curves drawn on others. Rankings: CRIS,
+occlusion (one concept at a time), integrated gradients, random orders; and CRIS on groups of tubelets drawn at random.
+Positive perturbation removes the most important concepts first (a small area is good), negative the least important
+first (a large one is). Areas are means over sets of clips, with Student's 95 % interval over seeds, each with its own
+clips.
+
+Kowal et al. (2024), VTCD, §4.3, figure 4 and table 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+from scipy import stats
+
+import vtcd_jax as vtcd
+from vtcd_jax.concepts import Concepts, SlicConfig, random_groups
+from vtcd_jax.concepts.config import Proposals
+from vtcd_jax.data import Clips, world
+from vtcd_jax.importance import Explicit, Importance, Support, find_targets, integrated_gradients, occlusion, scores
+from vtcd_jax.importance.curves import removal_counts
+from vtcd_jax.importance.designs import removal_order
+from vtcd_jax.importance.score import default_scores
+from vtcd_jax.models import Model
+
+HARD = {"log_probability": "accuracy", "soft_iou": "iou", "logit": "accuracy", "reconstruction": "reconstruction"}
+ORDERS = ("positive", "negative")
+CONTROL = "CRIS, random tubelets"
+
+
+@dataclass(frozen=True)
+class Removal:
+    """How curves are drawn."""
+
+    clips: int = 8
+    """Clips of a set that concepts are found and ranked on."""
+    held_out: int = 8
+    """Clips of a set that curves are drawn on."""
+    seeds: int = 3
+    masks: int = 512
+    """Masked passes per clip for CRIS, at most."""
+    path: int = 16
+    """Steps of integrated gradients."""
+    steps: int = 10
+    """Removals of a curve between nothing and everything."""
+    orders: int = 3
+    """Random orders."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """proposals, method, order, set of clips and seed of a curve.  scores: name -> [step], mean over clips."""
+
+    proposals: str
+    method: str
+    order: str
+    group: int
+    seed: int
+    scores: dict[str, np.ndarray]
+
+
+def groups_of(model: Model, classes: int) -> list[int]:
+    """The sets of clips: ``classes`` classes of the synthetic world for classifiers, -1 (clips of all) for others."""
+    return list(range(classes)) if default_scores(model)[0] in ("log_probability", "logit") else [-1]
+
+
+def group_clips(how: Removal, model: Model, group: int, seed: int) -> tuple[Clips, Clips]:
+    """(to rank on, to draw on): clips of a class, or of all."""
+    p = model.preprocessing
+    config = world.WorldConfig(size=p.height, frames=p.num_frames)
+    labels = [group] if group >= 0 else None
+    count = how.clips + how.held_out
+    clips = world.clips(count, seed=1000 * seed + group + 1, config=config, split="held-out", labels=labels)
+    return clips[: how.clips], clips[how.clips :]
+
+
+def rankings(how: Removal, model: Model, clips: Clips, concepts: Concepts, seed: int) -> dict[str, Importance]:
+    """Method -> importance on the ranked clips, all for the same smooth score."""
+    score, key = smooth(model), jax.random.fold_in(jax.random.key(seed), 4)
+    return {
+        "CRIS": vtcd.importance.cris(model, clips, concepts, score=score, masks=how.masks, key=key),
+        "occlusion": occlusion(model, clips, concepts, score=score),
+        "integrated gradients": integrated_gradients(model, clips, concepts, score=score, steps=how.path),
+    }
+
+
+def smooth(model: Model) -> str:
+    """The score that concepts are ranked by."""
+    return next(name for name in default_scores(model) if name not in ("accuracy", "iou"))
+
+
+def draw(
+    how: Removal, model: Model, group: int, seed: int, proposals: Proposals = "slic", *, control: bool = False
+) -> Iterator[Drawn]:
+    """All curves of a set of clips and a seed; ``control`` adds those of random tubelets."""
+    ranked, held = group_clips(how, model, group, seed)
+    key = jax.random.fold_in(jax.random.key(seed), group + 1)
+    settings = vtcd.concepts.NmfConfig(refits=0)
+    concepts = vtcd.concepts.discover(model, ranked, slic=SlicConfig(proposals=proposals), nmf=settings, key=key)
+    here = vtcd.concepts.assign(model, held, concepts)
+    orders = {name: found.order() for name, found in rankings(how, model, ranked, concepts, seed).items()}
+    rng = np.random.default_rng([seed, group + 1])
+    for i in range(how.orders):
+        orders[f"random order {i}"] = rng.permutation(len(concepts))
+    for (method, way), found in curves(how, model, held, here, orders).items():
+        yield Drawn(proposals, method, way, group, seed, found)
+    if control:
+        dealt, dealt_here = (random_groups(c, k) for c, k in zip((concepts, here), jax.random.split(key), strict=True))
+        by = vtcd.importance.cris(model, ranked, dealt, score=smooth(model), masks=how.masks, key=key)
+        for (method, way), found in curves(how, model, held, dealt_here, {CONTROL: by.order()}).items():
+            yield Drawn(proposals, method, way, group, seed, found)
+
+
+Curve = dict[str, np.ndarray]
+"""Score -> [step]."""
+
+
+def curves(
+    how: Removal, model: Model, clips: Clips, concepts: Concepts, orders: dict[str, np.ndarray]
+) -> dict[tuple[str, str], Curve]:
+    """(method, "positive" or "negative") -> curve, from one call of the engine; random orders are averaged."""
+    names = (smooth(model), HARD[smooth(model)])
+    counts = removal_counts(len(concepts), how.steps)
+    made = [(name, way) for name in orders for way in ORDERS]
+    rows = [removal_order(orders[n] if w == "positive" else orders[n][::-1], counts).gates for n, w in made]
+    support = Support(concepts.ids, len(concepts))
+    design, targets = Explicit(np.concatenate(rows)), find_targets(model, clips)
+    found = scores(model, clips, support, design, score=tuple(dict.fromkeys(names)), targets=targets)
+    grid = np.linspace(0, 1, how.steps + 1)
+    drawn: dict[tuple[str, str], list[Curve]] = {}
+    for i, (name, way) in enumerate(made):
+        label = "random order" if name.startswith("random order") else name
+        part = slice(i * len(counts), (i + 1) * len(counts))
+        values = {s: np.interp(grid, counts / counts[-1], v[:, part].mean(0)) for s, v in found.items()}
+        drawn.setdefault((label, way), []).append(values)
+    return {at: {s: np.mean([v[s] for v in several], 0) for s in several[0]} for at, several in drawn.items()}
+
+
+def area(curve: np.ndarray) -> float:
+    """Under a curve over [0, 1]."""
+    return float(np.trapezoid(curve, dx=1 / (len(curve) - 1)))
+
+
+def areas(drawn: list[Drawn], score: str) -> np.ndarray:
+    """float64 [seed]: area of the curves of one method and order, mean over sets of clips."""
+    seeds = sorted({d.seed for d in drawn})
+    return np.array([np.mean([area(d.scores[score]) for d in drawn if d.seed == seed]) for seed in seeds])
+
+
+def half_width(values: np.ndarray) -> float:
+    """Of Student's 95 % interval of the mean; NaN for one value."""
+    n = len(values)
+    return float(stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
+
+
+def points(drawn: list[Drawn]) -> list[dict[str, object]]:
+    """A row per point of a curve, for a table."""
+    return [
+        {"score": s, "proposals": d.proposals, "method": d.method, "order": d.order, "set": d.group, "seed": d.seed,
+         "step": i, "value": float(v)}
+        for d in drawn for s, values in d.scores.items() for i, v in enumerate(values)
+    ]  # fmt: skip
