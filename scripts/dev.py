@@ -198,10 +198,10 @@ def cores():
 
 
 def pytest_arguments(arguments):
-    """``arguments``, in parallel unless they say something about it themselves."""
+    """``arguments``, in parallel unless they say something about it themselves; tests of a file share what they make."""
     own = any(a.startswith(("-n", "--numprocesses", "--pdb", "--collect-only")) for a in arguments)
     workers = min(cores(), 4)
-    return arguments if own or workers == 1 else ["-n", str(workers), "--dist", "loadgroup"] + arguments
+    return arguments if own or workers == 1 else ["-n", str(workers), "--dist", "loadfile"] + arguments
 
 
 def commands(name, arguments):

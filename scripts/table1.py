@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import tyro
 from removal import HARD, ORDERS, Drawn, Removal, areas, draw, groups_of, half_width, points, smooth
 from tqdm import tqdm
@@ -25,7 +26,7 @@ from vtcd_jax.tables import write_csv
 
 PROPOSALS: dict[Proposals, str] = {"slic": "tubelets", "crops": "random crops"}
 METHODS = ("CRIS", "occlusion", "integrated gradients", "random order")
-BEST = ("slic", "CRIS")
+BEST: tuple[Proposals, str] = ("slic", "CRIS")
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def rows_of(model: str, drawn: list[Drawn], scores: tuple[str, str]) -> list[dic
     for score in scores:
         for way in ORDERS:
             own = [d for d in drawn if d.order == way]
-            found = {
+            found: dict[tuple[Proposals, str], np.ndarray] = {
                 (kind, method): areas([d for d in own if (d.proposals, d.method) == (kind, method)], score)
                 for kind in PROPOSALS
                 for method in METHODS

@@ -38,14 +38,6 @@ hypothesis.settings.register_profile("vtcd_jax", database=None, deadline=None, d
 hypothesis.settings.load_profile("vtcd_jax")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
-    """With ``--dist loadgroup`` the tests of a module, or of one network in it, go to one worker: they share what is
-    made once."""
-    for item in items:
-        network = item.callspec.params.get("model", "") if hasattr(item, "callspec") else ""
-        item.add_marker(pytest.mark.xdist_group(f"{item.path.stem}-{network}"))
-
-
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The checkout."""

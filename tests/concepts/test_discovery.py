@@ -114,6 +114,21 @@ def test_ids_labels_and_support_tell_the_same_story(concepts):
     np.testing.assert_allclose(concepts.spread(), expected)
 
 
+def test_the_best_clips_have_most_weight_times_size_of_the_concept(concepts):
+    concept = int(concepts.present().sum(0).argmax())
+    rows = np.flatnonzero(concepts.assignment == concept)
+    videos, size = concepts.tubelets.video[rows], concepts.tubelets.size[rows]
+    equal = replace(concepts, weights=np.ones_like(concepts.weights))
+    mass = [float(size[videos == v].sum()) for v in range(concepts.videos)]
+    expected = [v for v in np.argsort(np.negative(mass), kind="stable") if mass[v] > 0]
+    assert len(expected) > 1 and equal.best_clips(concept, 99).tolist() == expected
+    weights = np.ones_like(concepts.weights)
+    weights[rows[videos == expected[-1]]] = 1000
+    assert replace(concepts, weights=weights).best_clips(concept, 1).tolist() == [expected[-1]]
+    with pytest.raises(models.InputError, match="out of range"):
+        concepts.best_clips(len(concepts), 1)
+
+
 def test_a_tubelet_is_the_mean_of_the_upsampled_keys_inside(model, clips, concepts):
     from vtcd_jax.concepts.features import upsample
 
@@ -222,6 +237,7 @@ def test_concepts_survive_the_disk_and_equal_concepts_give_equal_bytes(model, cl
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
     header, *rows = (tmp_path / "one" / "concepts.csv").read_text().splitlines()
     assert header.startswith("id,name,site,layer,head,number,tubelets,videos,spread,silhouette,error,stability_")
+    assert header.endswith("best_clip") and rows[0].split(",")[-1] == clips.names[int(concepts.best_clips(0, 1)[0])]
     assert len(rows) == len(concepts) and rows[0].startswith("0,Layer0-Head0-concept_1,block_0/attn/key,0,0,1,")
     assign(model, clips[:1], loaded)  # settings came back whole
 

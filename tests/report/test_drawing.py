@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vtcd_jax.importance.convergence import Convergence
-from vtcd_jax.models.errors import InputError
-from vtcd_jax.report import charts, choose_clips, figures, overlay, overlays, svg
+from vtcd_jax.report import charts, figures, overlay, overlays, svg
 
 RED = (255, 0, 0)
 numbers = st.floats(-1e6, 1e6, allow_nan=False)
@@ -70,29 +68,6 @@ def test_enlarging_keeps_every_pixel():
     shown, _ = overlays.display(frames, np.zeros((3, 24, 24), bool))
     for i in range(4):
         np.testing.assert_array_equal(shown[:, i::4, i::4], frames)
-
-
-def test_clips_are_chosen_by_weight_times_size(make):
-    concepts = make().concepts
-    concept = 5
-    rows = np.flatnonzero(concepts.assignment == concept)
-    videos = concepts.tubelets.video[rows]
-    mass = [float(concepts.tubelets.size[rows[videos == v]].sum()) for v in range(concepts.videos)]
-    expected = [v for v in np.argsort(np.negative(mass), kind="stable") if mass[v] > 0]
-    assert choose_clips(concepts, concept, 3).tolist() == expected[:3]
-    weights = concepts.weights.copy()
-    weights[rows[videos == expected[-1]]] = 100
-    assert choose_clips(replace(concepts, weights=weights), concept, 1).tolist() == [expected[-1]]
-
-
-def test_clips_without_the_concept_are_never_chosen(make):
-    concepts = make().concepts
-    assignment = concepts.assignment.copy()
-    moved = (assignment == 2) & (concepts.tubelets.video != 4)
-    assignment[moved] = 1
-    assert choose_clips(replace(concepts, assignment=assignment), 2, 6).tolist() == [4]
-    with pytest.raises(InputError, match="concept 16 is out of range"):
-        choose_clips(concepts, 16, 1)
 
 
 @given(numbers, numbers)

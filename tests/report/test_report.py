@@ -161,7 +161,7 @@ def test_clips_are_h264_that_browsers_play_and_show_the_concept(make, tmp_path):
     (video,) = page(replace(data, overlaps=()), tmp_path, top=1, clips_each=1).named("video")
     frames, codec, pixels = decode(video)
     assert (codec, pixels) == ("h264", "yuv420p")
-    clip = int(report.choose_clips(data.concepts, best, 1)[0])
+    clip = int(data.concepts.best_clips(best, 1)[0])
     expected = report.overlays.concept_clip(
         data.clips.video[clip], data.concepts.support(best)[clip], report.overlays.colour_of(0)
     )

@@ -26,7 +26,7 @@ TABLE = "concepts.csv"
 # fmt: off
 COLUMNS = (
     "id", "name", "site", "layer", "head", "number", "tubelets", "videos", "spread", "silhouette", "error",
-    "stability_seeds", "stability_clips",
+    "stability_seeds", "stability_clips", "best_clip",
 )
 
 _CONCEPT_FIELDS = (
@@ -91,5 +91,6 @@ def table(concepts: Concepts) -> str:
         again = (np.nan if s is None else s[i] for s in (concepts.stability_seeds, concepts.stability_clips))
         numbers = (spread[i], concepts.silhouette[i], concepts.error[i], *again)
         cells = ("" if np.isnan(value) else f"{value:.6g}" for value in numbers)
-        writer.writerow([i, name, *where, int(count[i]), int(videos[i]), *cells])
+        best = [concepts.video_names[v] for v in concepts.best_clips(i, 1)] or [""]
+        writer.writerow([i, name, *where, int(count[i]), int(videos[i]), *cells, *best])
     return text.getvalue()

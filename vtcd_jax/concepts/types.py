@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from vtcd_jax.models.errors import InputError
+
 
 @dataclass(frozen=True, eq=False)
 class Tubelets:
@@ -123,6 +125,21 @@ class Concepts:
     def size(self) -> np.ndarray:
         """int64 [concept]: voxels of its tubelets at SLIC resolution."""
         return np.bincount(self.assignment, weights=self.tubelets.size, minlength=len(self)).astype(np.int64)
+
+    def best_clips(self, concept: int, count: int) -> np.ndarray:
+        """int64 [at most count]: the clips that show a concept most, by weight times size of its tubelets there.
+
+        Clips without the concept are never chosen; equal clips come in their own order. Raises InputError for a
+        concept that is not there.
+        """
+        if not 0 <= concept < len(self):
+            raise InputError(f"concept {concept} is out of range; there are {len(self)}")
+        rows = self.assignment == concept
+        video, size = self.tubelets.video[rows], self.tubelets.size[rows].astype(np.float64)
+        weighted = np.bincount(video, weights=size * self.weights[rows], minlength=self.videos)
+        voxels = np.bincount(video, weights=size, minlength=self.videos)
+        order = np.lexsort((-voxels, -weighted))
+        return order[voxels[order] > 0][:count]
 
     def support(self, concept: int) -> np.ndarray:
         """bool [video, time', height', width'] at SLIC resolution: the union of its tubelets in every

@@ -69,7 +69,10 @@ class Arguments:
 
 
 def arguments_of(model: Model, clips: Clips, support: Support, targets: Targets, mode: str = "zero") -> Arguments:
-    """Arguments for a mode; "mean" runs every clip once."""
+    """Arguments for a mode; "mean" runs every clip once. Raises InputError for concepts or targets of other clips."""
+    known = {len(ids) for ids in support.ids.values()} | {len(targets.label)}
+    if known != {len(clips)}:
+        raise InputError(f"{len(clips)} clips, but concepts or targets of {max(known - {len(clips)})}; use `assign`")
     if mode == "mean":
         return Arguments(model, clips, support, targets, fill=mean_values(model, clips, tuple(support.ids)))
     if mode == "resample":

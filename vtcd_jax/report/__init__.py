@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vtcd_jax.report import figures, overlays
     from vtcd_jax.report.citations import bibtex
-    from vtcd_jax.report.overlays import choose_clips, overlay
+    from vtcd_jax.report.overlays import overlay
     from vtcd_jax.report.page import write
     from vtcd_jax.report.types import ControlCurve, OverlapRow, ReportData, describe
 
@@ -22,7 +22,6 @@ _HOMES = {
     "OverlapRow": "types",
     "ReportData": "types",
     "bibtex": "citations",
-    "choose_clips": "overlays",
     "describe": "types",
     "overlay": "overlays",
     "write": "page",
@@ -34,7 +33,6 @@ __all__ = [
     "OverlapRow",
     "ReportData",
     "bibtex",
-    "choose_clips",
     "describe",
     "figures",
     "overlay",

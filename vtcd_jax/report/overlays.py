@@ -9,8 +9,6 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from vtcd_jax.concepts.features import nearest_index
-from vtcd_jax.concepts.types import Concepts
-from vtcd_jax.models.errors import InputError
 
 Colour = tuple[int, int, int]
 
@@ -64,21 +62,6 @@ def _shrink(mask: np.ndarray, steps: int) -> np.ndarray:
 def colour_of(rank: int) -> Colour:
     """Colour of the concept at a rank from 0; after the last colour the first comes again."""
     return PALETTE[rank % len(PALETTE)]
-
-
-def choose_clips(concepts: Concepts, concept: int, count: int) -> np.ndarray:
-    """int64 [at most count]: the clips that show a concept most, by weight times size of its tubelets there.
-
-    Clips without the concept are never chosen; equal clips come in their own order.
-    """
-    if not 0 <= concept < len(concepts):
-        raise InputError(f"concept {concept} is out of range; there are {len(concepts)}")
-    rows = concepts.assignment == concept
-    video, size = concepts.tubelets.video[rows], concepts.tubelets.size[rows].astype(np.float64)
-    weighted = np.bincount(video, weights=size * concepts.weights[rows], minlength=concepts.videos)
-    voxels = np.bincount(video, weights=size, minlength=concepts.videos)
-    order = np.lexsort((-voxels, -weighted))
-    return order[voxels[order] > 0][:count]
 
 
 def display(

@@ -12,7 +12,7 @@ import numpy as np
 from vtcd_jax.concepts.types import Concepts
 
 from . import charts
-from .overlays import Colour, choose_clips, colour_of
+from .overlays import Colour, colour_of
 from .svg import decimals_for, number
 from .types import ReportData
 
@@ -174,7 +174,7 @@ def cards(data: ReportData, rows: list[Row], clips_each: int) -> list[Card]:
                 _label(data, int(v)),
                 number(float(first.per_video[v, c]), decimals),
             )
-            for v in choose_clips(concepts, c, clips_each)
+            for v in concepts.best_clips(c, clips_each)
         )
         facts = (
             ("clips that have it", f"{videos} of {len(data.clips)}"),
