@@ -6,7 +6,7 @@
     python scripts/bench.py importance           masked clips per second of the engine on this device, and its share
     python scripts/bench.py slic                 SLIC volumes per second beside scikit-image
     python scripts/bench.py factorise            convex NMF of all heads of a network, beside the released way
-    python scripts/bench.py memory --masks 64    peak memory of CRIS
+    python scripts/bench.py memory --masks 64    peak memory of every stage
 
 Two things are compared by turns (A B A B …), each pair giving one ratio, so that a busy machine harms both alike. The
 torch side (``bench_torch.py``) is a process of its own with the same weights and clip, and it must give the same
@@ -19,15 +19,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import resource
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any, Literal
 
+import bench_memory as memory
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -35,7 +34,7 @@ import tyro
 from bench_importance import Engine, measure_engine, print_engine
 from bench_models import Models, measure_models
 from bench_nmf import Factorise, measure_factorise, print_factorise
-from bench_problem import TINY, Problem, concepts_of, operations, problem
+from bench_problem import TINY, Problem, operations, problem
 from bench_slic import Slic, measure_slic, print_slic
 from bench_tools import (
     TOLERANCE,
@@ -51,7 +50,6 @@ from bench_tools import (
 
 from vtcd_jax.importance.designs import Explicit
 from vtcd_jax.importance.engine import score_blocks
-from vtcd_jax.importance.ranking import cris
 from vtcd_jax.models import Output, files, videomae
 from vtcd_jax.models.attention import attend
 
@@ -87,8 +85,10 @@ class Forward(Network):
 
 @dataclass(frozen=True)
 class Memory(Network):
-    """Peak memory of CRIS on one clip."""
+    """Peak memory of every stage of a job."""
 
+    clips: int = 2
+    """Clips that concepts are found and ranked on."""
     masks: int = 8
 
 
@@ -213,32 +213,9 @@ def print_forward(r: dict[str, Any]) -> None:
 
 
 def measure_memory(settings: Memory) -> dict[str, Any]:
-    """Runs CRIS on one clip; the peak is that of this whole process, in bytes."""
-    task = problem(settings.config, settings.concepts, 2)
-    before = peak_memory()
-    begun = time.perf_counter()
-    found = cris(
-        task.model, task.clips, concepts_of(task, settings.concepts), masks=settings.masks, key=jax.random.key(1)
-    )
-    return {
-        "network": "tiny" if settings.tiny else f"ViT-{settings.size}",
-        "masks": settings.masks,
-        "concepts": len(found.importance),
-        "seconds": time.perf_counter() - begun,
-        "before": before,
-        "peak": peak_memory(),
-    }
-
-
-def peak_memory() -> int:
-    """Bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-def print_memory(r: dict[str, Any]) -> None:
-    print(f"CRIS, {r['network']}, one clip, {r['masks']} masks, {r['concepts']} concepts: {r['seconds']:.1f} s")
-    print(f"  peak memory {r['peak'] / 2**30:.2f} GiB (network and clip alone: {r['before'] / 2**30:.2f})")
+    """Peaks of every stage of a small job."""
+    network = "tiny" if settings.tiny else f"ViT-{settings.size}"
+    return {"network": network, **memory.measure(settings.config, settings.concepts, settings.clips, settings.masks)}
 
 
 def main(settings: Forward | Models | Memory | Engine | Slic | Factorise) -> int:
@@ -253,7 +230,7 @@ def main(settings: Forward | Models | Memory | Engine | Slic | Factorise) -> int
     elif isinstance(settings, Forward):
         print_forward(result)
     elif isinstance(settings, Memory):
-        print_memory(result)
+        memory.print_memory(result)
     elif isinstance(settings, Engine):
         print_engine(result)
     elif isinstance(settings, Slic):

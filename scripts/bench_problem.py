@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
-from vtcd_jax.concepts import Concepts, Tubelets
 from vtcd_jax.data import Clips
 from vtcd_jax.importance.designs import Random
 from vtcd_jax.importance.support import Support
@@ -62,19 +61,3 @@ def operations(config: videomae.VideoMAEConfig) -> dict[str, float]:
         "attention": float(config.depth * attention),
         "clip": float(config.depth * (linear + attention) + ends),
     }
-
-
-def concepts_of(task: Problem, per_head: int) -> Concepts:
-    """The random support as concepts; CRIS looks at nothing but where they lie."""
-    config = task.model.config
-    site, head, number = (a.ravel().astype(np.int32) for a in np.indices((config.depth, config.num_heads, per_head)))
-    blank = np.zeros(len(site), np.float32)
-    none = np.zeros(0, np.int32)
-    tubelets = Tubelets(none, none, none, none, none, np.zeros((0, 1), np.float32))
-    return Concepts(
-        sites=tuple(task.support.ids), grid=config.grid, slic_grid=config.grid, site=site, head=head, number=number + 1,
-        dictionary=blank[:, None], tubelets=tubelets, assignment=none, weights=none.astype(np.float32),
-        memberships=np.zeros((0, per_head), np.float32),
-        ids=dict(task.support.ids), labels={}, silhouette=blank, error=blank, converged=blank > -1,
-        video_names=task.clips.names, video_hashes=task.clips.hashes,
-    )  # fmt: skip

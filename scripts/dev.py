@@ -198,7 +198,7 @@ def cores():
 
 
 def pytest_arguments(arguments):
-    """``arguments``, in parallel unless they say something about it themselves; tests of a file share what they make."""
+    """``arguments``, in parallel, file by file, unless they say something about it themselves."""
     own = any(a.startswith(("-n", "--numprocesses", "--pdb", "--collect-only")) for a in arguments)
     workers = min(cores(), 4)
     return arguments if own or workers == 1 else ["-n", str(workers), "--dist", "loadfile"] + arguments

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import zlib
 from dataclasses import replace
 from typing import Any
@@ -147,6 +150,23 @@ def test_a_tubelet_is_the_mean_of_the_upsampled_keys_inside(model, clips, concep
 def test_the_same_key_gives_the_same_concepts_whatever_the_threads(model, clips, concepts):
     again = discover(model, clips, nmf=NMF, key=jax.random.key(7), workers=1)
     assert_same(concepts, again)
+
+
+ELSEWHERE = """
+import sys
+import jax
+from tests.concepts.test_discovery import NMF, SIZES, VideoMAEConfig, discover, make_clips, models, save_concepts
+assert jax.device_count() == 4
+model = models.build(VideoMAEConfig(**SIZES, num_classes=3), key=jax.random.key(0), name="tiny")
+save_concepts(discover(model, make_clips(5), nmf=NMF, key=jax.random.key(7)), sys.argv[1])
+"""
+
+
+def test_a_process_with_four_devices_finds_the_same_concepts(concepts, root, tmp_path):
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
+    env = os.environ | {"XLA_FLAGS": flags, "PYTHONPATH": str(root)}
+    subprocess.run([sys.executable, "-c", ELSEWHERE, tmp_path], env=env, check=True)
+    assert_same(concepts, load_concepts(tmp_path))
 
 
 def test_a_site_is_seeded_by_its_name_not_its_place(model, clips, concepts):

@@ -45,7 +45,7 @@ class VtcdSettings:
     """Masked passes per clip for the ranking, at most."""
     slic: SlicConfig = field(default_factory=SlicConfig)
     """How features become tubelets."""
-    nmf: NmfConfig = field(default_factory=NmfConfig)
+    nmf: NmfConfig = field(default_factory=lambda: NmfConfig(refits=0))
     """How tubelets become concepts."""
 
     def __post_init__(self) -> None:
