@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from vtcd_jax.concepts.config import NmfConfig
 from vtcd_jax.models.errors import InputError
 from vtcd_jax.pipeline.settings import RunSettings, settings_of
 from vtcd_jax.planted.settings import Settings as PlantedSettings
@@ -72,7 +73,10 @@ def demo(
         dry_run: Measure a piece of every stage, bound passes, memory and time; write nothing.
         common: Options of every command.
     """
-    settings = RunSettings(clips=f"world:{clips}", model="world-videomae", masks=masks, seed=seed, hold_out=1 / 3)
+    settings = RunSettings(
+        clips=f"world:{clips}", model="world-videomae", masks=masks, seed=seed, hold_out=1 / 3,
+        control_masks=min(masks, 128), nmf=NmfConfig(refits=1),
+    )  # fmt: skip
     _run(settings, out, Folder(overwrite=True, dry_run=dry_run), common, last="report")
 
 

@@ -66,7 +66,7 @@ def _agreement(concepts: Concepts, seen: np.ndarray, nmf: NmfConfig, key: jax.Ar
     for s, name in enumerate(concepts.sites):
         heads = int(concepts.head[concepts.site == s].max()) + 1
         own = [np.flatnonzero((concepts.site == s) & (concepts.head == h)) for h in range(heads)]
-        rows = padded_rows(part, s, heads, widest(concepts.tubelets))  # one shape, one program
+        rows = padded_rows(part, s, heads, -(-widest(part) // 64) * 64)  # few shapes, few programs
         numbers = np.minimum([len(ids) for ids in own], (rows >= 0).sum(1)).astype(np.int32)
         own_key = jax.random.fold_in(key, zlib.crc32(name.encode()))
         second = _fit(part, rows, np.maximum(numbers, 1), int(concepts.number.max()), nmf, own_key)
