@@ -13,7 +13,9 @@ from vtcd_jax.concepts import load_concepts
 from vtcd_jax.importance.chunks import Chosen
 from vtcd_jax.runs import Run, read_config, read_csv, read_events
 
-CONCEPTS = "id name site layer head number tubelets videos spread silhouette error stability_seeds stability_clips"
+CONCEPTS = (
+    "id name site layer head number tubelets videos spread silhouette error stability_seeds stability_clips best_clip"
+)
 COLUMNS = {
     "concepts.csv": CONCEPTS,
     "held_out/concepts.csv": CONCEPTS,

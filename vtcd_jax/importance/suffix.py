@@ -2,7 +2,8 @@
 
 A row that removes concepts of block l and later alone equals the untouched pass up to block l, so it starts there: with
 one concept removed at a time that is about half the work. One compiled function serves the blocks of a kind
-(``vtcd_jax.models.staged``), rows that begin at the same block run together, ``BATCH`` at a time.
+(``vtcd_jax.models.staged``), rows that begin at the same block run together, up to ``BATCH`` at a time: the loop over
+them takes its length from the call, so that fewer rows cost less and need no other program.
 
     carries[l]  what the untouched clip has before block l
 """
@@ -58,6 +59,7 @@ def suffix_scores(
     blocks = {site: block for site in support.ids if (block := staged.block_of(model, site)) is not None}
     model, present = cast(model, passes.dtype), support.present()
     params = [staged.part_params(model, part) for part in staged.parts(model)]
+    most = -(-BATCH // passes.chunk) * passes.chunk
     out = {name: np.full((len(clips), design.masks), np.nan, np.float32) for name, _ in passes.functions}
     for video in range(len(clips)):
         count = design.count(present[video])
@@ -67,9 +69,9 @@ def suffix_scores(
         clip = _Clip.prepare(passes, model, params, one)
         for block in np.unique(begin):
             own = np.flatnonzero(begin == block)
-            for batch in (own[i : i + BATCH] for i in range(0, len(own), BATCH)):
-                padded = np.pad(rows[batch], ((0, BATCH - len(batch)), (0, 0)), mode="edge")
-                found = clip.scores(int(block), jnp.asarray(padded))
+            for batch in (own[i : i + most] for i in range(0, len(own), most)):
+                padded = np.pad(rows[batch], ((0, most - len(batch)), (0, 0)), mode="edge")
+                found = clip.scores(int(block), jnp.asarray(padded), len(batch))
                 for name, values in found.items():
                     out[name][video, batch] = np.asarray(values)[: len(batch)]
                 if progress:
@@ -121,12 +123,15 @@ class _Clip:
             carries.append(_plain_step(model.module, step.first, step.params, carries[-1]))
         return cls(passes, model, clip, inputs, steps, carries)
 
-    def scores(self, block: int, gates: jax.Array) -> dict[str, jax.Array]:
-        """Scores name -> [row] of gates [row, concept] that leave the blocks before ``block`` alone."""
+    def scores(self, block: int, gates: jax.Array, count: int) -> dict[str, jax.Array]:
+        """Scores name -> [row] of gates [row, concept] that leave the blocks before ``block`` alone; the first
+        ``count`` rows are computed."""
         carry = jax.tree.map(lambda a: jnp.broadcast_to(a, (len(gates), *a.shape)), self.carries[block])
         for step in self.steps[block:]:
-            carry = _masked_step(self.passes, self.model.module, step.first, step.params, carry, gates, *step[2:])
-        return _scored(self.passes, self.model, carry, self.inputs, context_of(self.model, self.clip))
+            carry = _masked_step(
+                self.passes, self.model.module, step.first, step.params, carry, gates, count, *step[2:]
+            )
+        return _scored(self.passes, self.model, carry, count, self.inputs, context_of(self.model, self.clip))
 
 
 @jax.jit
@@ -152,6 +157,7 @@ def _masked_step(
     params: Any,
     carry: Any,
     gates: jax.Array,
+    count: jax.Array | int,
     ids: dict[str, jax.Array],
     weight: dict[str, jax.Array],
     fill: dict[str, jax.Array] | None,
@@ -161,12 +167,37 @@ def _masked_step(
     def one(row: tuple[jax.Array, Any]) -> Any:
         return staged.run_part(module, first, params, row[1], edits(row[0], ids, weight, passes.mode, fill))
 
-    return jax.lax.map(one, (gates, carry), batch_size=passes.chunk)
+    return _first_rows(one, (gates, carry), count, passes.chunk)
 
 
 @partial(jax.jit, static_argnums=0)
-def _scored(passes: Passes, model: Model, carry: Any, inputs: Inputs, context: Context) -> dict[str, jax.Array]:
+def _scored(
+    passes: Passes, model: Model, carry: Any, count: jax.Array | int, inputs: Inputs, context: Context
+) -> dict[str, jax.Array]:
     def one(carry: Any) -> dict[str, jax.Array]:
         return scored(passes, staged.run_head(model, carry, inputs), context)
 
-    return jax.lax.map(one, carry, batch_size=passes.chunk)
+    return _first_rows(one, carry, count, passes.chunk)
+
+
+def _first_rows(one: Callable[[Any], Any], rows: Any, count: jax.Array | int, chunk: int) -> Any:
+    """``one`` of the first ``count`` rows of a pytree of [row, …], ``chunk`` (a divisor of their number) at a time; the
+    others are zero."""
+    size = jax.tree.leaves(rows)[0].shape[0]
+
+    def several(rows: Any) -> Any:
+        if chunk > 1:
+            return jax.vmap(one)(rows)
+        return jax.tree.map(lambda a: a[None], one(jax.tree.map(lambda a: a[0], rows)))
+
+    def part(i: jax.Array | int) -> Any:
+        return jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, i * chunk, chunk), rows)
+
+    def body(i: jax.Array, out: Any) -> Any:
+        return jax.tree.map(
+            lambda a, new: jax.lax.dynamic_update_slice_in_dim(a, new, i * chunk, 0), out, several(part(i))
+        )
+
+    shapes = jax.eval_shape(several, part(0))
+    start = jax.tree.map(lambda s: jnp.zeros((size, *s.shape[1:]), s.dtype), shapes)
+    return jax.lax.fori_loop(0, (count + chunk - 1) // chunk, body, start)
