@@ -13,10 +13,11 @@ from vtcd_jax.report.citations import network_key
 from vtcd_jax.runs import Run
 
 from .control import Control
+from .overlapping import Overlap
 from .scoring import Progress
 from .settings import RunSettings, config_of
 from .sources import Prepared
-from .stages import Drawn, Overlap, Ranked, layers_of
+from .stages import Drawn, Ranked, layers_of
 
 
 def report_stage(

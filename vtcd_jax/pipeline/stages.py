@@ -25,11 +25,9 @@ import numpy as np
 from vtcd_jax.concepts import (
     Concepts,
     assign,
-    best_overlap,
     concept_sites,
     discover,
     load_concepts,
-    random_overlaps,
     save_concepts,
 )
 from vtcd_jax.concepts.memory import STAGES
@@ -46,24 +44,10 @@ from vtcd_jax.runs import Run
 
 from . import tables
 from .control import Control, control_stage
+from .overlapping import Overlap, overlap_stage
 from .scoring import Part, Progress, Shard, measure
 from .settings import RunSettings
 from .sources import Prepared
-
-
-@dataclass(frozen=True)
-class Overlap:
-    """The concept chosen on the ranked clips for its overlap with a true mask, judged on ``judged_on`` clips.
-
-    mask: its name.  concept: id.  miou, se: mean IoU with its standard error.  random: float [draw], mean IoU of the
-    best of as many random tubelet groups, chosen the same way.
-    """
-
-    mask: str
-    concept: int
-    miou: float
-    se: float
-    random: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -237,7 +221,7 @@ def curves_stage(
         tables.write_control(run, curves[0], control)
     tables.write_curves(run, curves)
     tables.write_layers(run, layers_of(concepts, order))
-    overlaps = _overlaps(settings, prepared, concepts, here, progress)
+    overlaps = overlap_stage(settings, prepared, concepts, here, stage_key(settings, "overlaps"), progress)
     tables.write_overlaps(run, concepts, overlaps)
     run.event("curves drawn", {"clips": len(clips), "held_out": prepared.held_out is not None})
     return Drawn(curves, overlaps, control)
@@ -275,29 +259,3 @@ def _known_concepts(run: Run, folder: Path) -> Concepts | None:
     except InputError as error:
         run.event("concepts thrown away", {"folder": folder.name, "reason": str(error)})
         return None
-
-
-def _overlaps(
-    settings: RunSettings,
-    prepared: Prepared,
-    concepts: Concepts,
-    here: Concepts,
-    progress: Progress | None,
-) -> tuple[Overlap, ...]:
-    """Best concept per true mask against the best of as many random groups, chosen on the ranked clips."""
-    judged = prepared.clips if prepared.held_out is None else prepared.held_out
-    key, rows = stage_key(settings, "overlaps"), []
-    both = {
-        name: (chosen, judged.masks[name])
-        for name, chosen in prepared.clips.masks.items()
-        if chosen.any() and name in judged.masks and judged.masks[name].any()
-    }
-    if progress and both:
-        progress("overlaps", 0, len(both))
-    for done, (name, (choosing, masks)) in enumerate(both.items(), 1):
-        best = best_overlap(concepts, choosing, here, masks)
-        draws = random_overlaps(concepts, choosing, here, masks, draws=settings.controls, key=key)
-        rows.append(Overlap(name, best.concept, best.held_out, best.se, draws))
-        if progress:
-            progress("overlaps", done, len(both))
-    return tuple(rows)

@@ -16,7 +16,7 @@ from vtcd_jax.runs import Run, write_csv
 
 if TYPE_CHECKING:
     from .control import Control
-    from .stages import Overlap
+    from .overlapping import Overlap
 
 
 def write_importance(run: Run, concepts: Concepts, every: Sequence[Importance], nulls: Sequence[Null]) -> None:
