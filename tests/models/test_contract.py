@@ -29,10 +29,9 @@ def model(request) -> Model:
 def random_model(name: str) -> Model:
     """Every parameter is random: a network that starts with zeros somewhere would hide what lies behind them."""
     model = models.build(NETWORKS[name], key=jax.random.key(1))
-    leaves, tree = jax.tree.flatten(model.params)
-    keys = jax.random.split(jax.random.key(2), len(leaves))
-    noisy = [leaf + 0.1 * jax.random.normal(key, leaf.shape) for leaf, key in zip(leaves, keys, strict=True)]
-    return dataclasses.replace(model, params=jax.tree.unflatten(tree, noisy))
+    rng = np.random.default_rng(2)
+    noisy = jax.tree.map(lambda a: a + 0.1 * rng.standard_normal(a.shape).astype(a.dtype), model.params)
+    return dataclasses.replace(model, params=jax.tree.map(jnp.asarray, noisy))
 
 
 def assert_close(got, expected) -> None:
