@@ -26,7 +26,7 @@ from vtcd_jax.concepts import (
     load_concepts,
     save_concepts,
 )
-from vtcd_jax.concepts.nmf import fit_heads
+from vtcd_jax.concepts.dictionaries import fit_heads
 from vtcd_jax.concepts.number import choose_numbers
 from vtcd_jax.concepts.segment import padded_features, padded_rows, widest
 from vtcd_jax.concepts.tubelets import resize_labels

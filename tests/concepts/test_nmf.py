@@ -14,7 +14,8 @@ from scipy.optimize import nnls
 
 from vtcd_jax.concepts import convex_nmf
 from vtcd_jax.concepts.codes import nonnegative_codes
-from vtcd_jax.concepts.nmf import factorise, fit_heads, initial_factors
+from vtcd_jax.concepts.dictionaries import fit_heads
+from vtcd_jax.concepts.nmf import factorise, initial_factors
 from vtcd_jax.concepts.products import choose_form, split_products
 from vtcd_jax.models import InputError
 

@@ -2,6 +2,8 @@
 
     features ──upsample──▶ SLIC ──▶ tubelets ──k-means, elbow──▶ convex NMF ──▶ concepts
 
+Other dictionaries than convex NMF, for your own features too: ``dictionaries.fit`` and ``encode``.
+
 SLIC, k-means, silhouettes and the factorisation work on plain arrays and know no network; ``discover`` and
 ``assign`` put them together. Names are looked up on first use, so importing this package loads nothing heavy.
 

@@ -81,7 +81,7 @@ def discover(
     sites:    per-head sites (or streams, each one head) of one grid; None: the keys of all (encoder) blocks.
     slic:     how features become tubelets.   nmf: how tubelets become concepts.
     key:      seeds k-means, folded per site and head; None: seed 0. Equal keys give equal concepts.
-    progress: called as progress(stage, done, total) with stages "segment", "count", "factorise".
+    progress: called as progress(stage, done, total) with stages "segment", "count", "factorise", "stability".
     workers:  threads for SLIC; changes no result.
     memory:   keeps every site of every clip, and every site's dictionaries, as they are done; an equal call that was
               interrupted goes on from there (``memory``).

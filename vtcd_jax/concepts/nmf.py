@@ -26,9 +26,8 @@ from jaxtyping import Array, Float, Int
 from vtcd_jax.models.errors import InputError
 
 from .descent import descend, relative, unit_scale
-from .heads import on_cores, on_cpu, side_by_side
 from .kmeans import kmeans
-from .products import Form, Products, choose_form, split_products
+from .products import Form, Products, split_products
 
 EPS = 1e-9
 
@@ -152,47 +151,3 @@ def _step(products: Products, X: Array, s: _State) -> _State:
     HH = H @ H.T
     G = G * jnp.sqrt((pH + HH @ nG) / (nH + HH @ pG + EPS))
     return _State(G, H, G @ X)
-
-
-def fit_heads(
-    X: Float[Array | np.ndarray, "head sample feature"],
-    labels: Int[Array | np.ndarray, "head sample"],
-    k: Int[Array | np.ndarray, "head"],
-    *,
-    concepts: int,
-    max_steps: int,
-    tol: float,
-    form: Form = "auto",
-) -> Factorization:
-    """Factorises all heads of a layer with one compiled program.
-
-    X:      features, zero rows for padding.   labels: cluster of each sample to start from, -1 for padding.
-    k:      number of concepts per head, at most ``concepts`` (the padded number).
-    """
-    heads, samples, features = X.shape
-    X, labels, k = jnp.asarray(X), jnp.asarray(labels), jnp.asarray(k)
-    if on_cpu():
-        return on_cores(
-            lambda h: _fit_head(X[h], labels[h], k[h], tol, concepts=concepts, max_steps=max_steps, form=form), heads
-        )
-    width = samples if choose_form(form, samples, features) == "gram" else features
-    batch = side_by_side(heads, 8 * samples * width)
-    return _fit_heads(X, labels, k, tol, concepts=concepts, max_steps=max_steps, form=form, batch=batch)
-
-
-@partial(jax.jit, static_argnames=("concepts", "max_steps", "form"))
-def _fit_head(
-    X: Array, labels: Array, k: Array, tol: Array | float, *, concepts: int, max_steps: int, form: Form
-) -> Factorization:
-    G, H = initial_factors(labels, concepts, k)
-    return factorise(X, G, H, tol, max_steps=max_steps, form=form)
-
-
-@partial(jax.jit, static_argnames=("concepts", "max_steps", "form", "batch"))
-def _fit_heads(
-    X: Array, labels: Array, k: Array, tol: Array | float, *, concepts: int, max_steps: int, form: Form, batch: int
-) -> Factorization:
-    def one(head: tuple[Array, Array, Array]) -> Factorization:
-        return _fit_head(*head, tol, concepts=concepts, max_steps=max_steps, form=form)
-
-    return jax.lax.map(one, (X, labels, k), batch_size=batch)

@@ -21,8 +21,7 @@ from ..config import METHODS, Method
 from ..heads import on_cores, on_cpu, side_by_side
 from ..kmeans import kmeans
 from ..nmf import Factorization, checked, factorise, initial_factors
-from ..nmf import fit_heads as fit_convex_heads
-from ..products import Form
+from ..products import Form, choose_form
 from .archetypes import archetypes
 from .centres import k_means
 from .nonnegative import nonnegative_nmf
@@ -154,7 +153,7 @@ def fit_heads(
     labels: Int[Array | np.ndarray, "head sample"],
     k: Int[Array | np.ndarray, "head"],
     *,
-    method: Method,
+    method: Method = "convex-nmf",
     concepts: int,
     max_steps: int,
     tol: float,
@@ -163,23 +162,23 @@ def fit_heads(
 ) -> Factorization:
     """``fit_labelled`` for all heads of a layer with one compiled program; a leading ``head`` axis everywhere.
 
+    X: features, zero rows for padding.   k: number of concepts per head, at most ``concepts`` (the padded number).
     Raises InputError for features below zero with "nmf".
     """
     checked_for(method, np.asarray(X))
-    if method == "convex-nmf":
-        return fit_convex_heads(X, labels, k, concepts=concepts, max_steps=max_steps, tol=tol, form=form)
     X, labels, k = jnp.asarray(X), jnp.asarray(labels), jnp.asarray(k)
-    one = partial(fit_labelled, method=method, concepts=concepts, max_steps=max_steps, active=active)
     heads, samples, features = X.shape
     if on_cpu():
+        one = partial(fit_labelled, method=method, concepts=concepts, max_steps=max_steps, active=active, form=form)
         return on_cores(lambda h: one(X[h], labels[h], k[h], tol), heads)
-    batch = side_by_side(heads, 16 * samples * max(features, concepts))
+    gram = method == "convex-nmf" and choose_form(form, samples, features) == "gram"
+    batch = side_by_side(heads, 8 * samples * (samples if gram else 2 * max(features, concepts)))
     return _fit_heads(
-        X, labels, k, tol, method=method, concepts=concepts, max_steps=max_steps, active=active, batch=batch
+        X, labels, k, tol, method=method, concepts=concepts, max_steps=max_steps, active=active, form=form, batch=batch
     )
 
 
-@partial(jax.jit, static_argnames=("method", "concepts", "max_steps", "active", "batch"))
+@partial(jax.jit, static_argnames=("method", "concepts", "max_steps", "active", "form", "batch"))
 def _fit_heads(
     X: Array,
     labels: Array,
@@ -190,9 +189,10 @@ def _fit_heads(
     concepts: int,
     max_steps: int,
     active: int,
+    form: Form,
     batch: int,
 ) -> Factorization:
-    one = partial(fit_labelled, method=method, concepts=concepts, max_steps=max_steps, active=active)
+    one = partial(fit_labelled, method=method, concepts=concepts, max_steps=max_steps, active=active, form=form)
     return jax.lax.map(lambda head: one(*head, tol), (X, labels, k), batch_size=batch)
 
 
