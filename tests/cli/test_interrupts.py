@@ -57,9 +57,9 @@ def test_a_ranking_that_is_killed_again_and_again_ends_with_the_same_bytes(run, 
 
 
 def test_a_discovery_that_is_killed_goes_on_with_the_same_bytes(discovered, long_job, tmp_path):
-    """Killed between two sites of a clip, and between two sites' dictionaries."""
+    """Killed between two heads of a clip, between the counts of two heads, and between their dictionaries."""
     run = tmp_path / "run"
-    for group, wanted in (("segment", 3), ("factorise", 1)):
+    for group, wanted in (("segment", 3), ("choose", 1), ("factorise", 1)):
         options = ("--resume",) if run.exists() else ()
         process = start("discover", *long_job, "--out", run, *options, disk=0.05)
         done = run / "scores" / group

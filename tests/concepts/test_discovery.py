@@ -27,7 +27,7 @@ from vtcd_jax.concepts import (
     save_concepts,
 )
 from vtcd_jax.concepts.dictionaries import fit_heads
-from vtcd_jax.concepts.number import choose_numbers
+from vtcd_jax.concepts.number import choose_numbers, head_keys
 from vtcd_jax.concepts.segment import padded_features, padded_rows, widest
 from vtcd_jax.concepts.tubelets import resize_labels
 from vtcd_jax.data.clips import Clips
@@ -185,7 +185,9 @@ def test_tubelets_take_the_largest_weight_or_on_request_the_largest_code(model, 
     site, key = 1, jax.random.fold_in(jax.random.key(7), zlib.crc32(b"block_1/attn/key"))
     rows = padded_rows(concepts.tubelets, site, 2, widest(concepts.tubelets))
     X = padded_features(concepts.tubelets, rows)
-    k, labels = choose_numbers(X, rows >= 0, key, NMF.elbow, restarts=NMF.restarts, kmeans_steps=NMF.kmeans_steps)
+    k, labels = choose_numbers(
+        X, rows >= 0, head_keys(key, 2), NMF.elbow, restarts=NMF.restarts, kmeans_steps=NMF.kmeans_steps
+    )
     fit = fit_heads(X, labels, k, concepts=6, max_steps=NMF.max_steps, tol=NMF.tol)
     for found, factor in ((concepts, fit.weights), (by_codes, np.swapaxes(fit.codes, 1, 2))):
         for head in range(2):

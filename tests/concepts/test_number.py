@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vtcd_jax.concepts import ElbowRule, NmfConfig, SlicConfig
-from vtcd_jax.concepts.number import choose_numbers, paper_number, released_number
+from vtcd_jax.concepts.number import choose_numbers, head_keys, paper_number, released_number
 from vtcd_jax.models import InputError
 
 
@@ -27,22 +27,22 @@ def test_the_rules_from_scratch_on_heads_of_different_sizes(golden):
     for head, case in enumerate("abcd"):
         values = reference[f"{case}_X"]
         X[head, : len(values), : values.shape[1]], mask[head, : len(values)] = values, True
-    numbers, labels = choose_numbers(X, mask, jax.random.key(0), ElbowRule())
+    numbers, labels = choose_numbers(X, mask, head_keys(jax.random.key(0), len(X)), ElbowRule())
     expected = [reference[f"{case}_K_95"] for case in "abcd"]
     assert np.abs(numbers - expected).max() <= 1
     assert [len(set(row[own].tolist())) for row, own in zip(labels, mask, strict=True)] == numbers.tolist()
     assert (labels[~mask] == -1).all()
-    before, _ = choose_numbers(X, mask, jax.random.key(0), ElbowRule(take="before"))
+    before, _ = choose_numbers(X, mask, head_keys(jax.random.key(0), len(X)), ElbowRule(take="before"))
     stopped = expected != np.array([14, 14, 14, 8])
     np.testing.assert_array_equal(before[stopped], numbers[stopped] - 1)
-    paper, _ = choose_numbers(X, mask, jax.random.key(0), ElbowRule(rule="paper"))
+    paper, _ = choose_numbers(X, mask, head_keys(jax.random.key(0), len(X)), ElbowRule(rule="paper"))
     assert paper.tolist() == [5, 7, 3, 3]  # the numbers of clusters that were drawn
 
 
 def test_a_fixed_number_is_limited_by_the_tubelets():
     X, mask = np.random.default_rng(0).normal(size=(2, 6, 3)).astype(np.float32), np.ones((2, 6), bool)
     mask[1, 3:], X[1, 3:] = False, 0
-    numbers, labels = choose_numbers(X, mask, jax.random.key(0), ElbowRule(rule="fixed", number=5))
+    numbers, labels = choose_numbers(X, mask, head_keys(jax.random.key(0), len(X)), ElbowRule(rule="fixed", number=5))
     assert numbers.tolist() == [5, 3] and labels[1].max() == 2
 
 
@@ -51,7 +51,8 @@ def test_heads_with_hardly_any_tubelets_get_one_concept(samples, expected):
     X, mask = np.zeros((1, 4, 3), np.float32), np.arange(4)[None] < samples
     X[0, :samples, 0] = np.arange(samples)
     for rule in ("released", "paper"):
-        assert choose_numbers(X, mask, jax.random.key(0), ElbowRule(rule=rule))[0].tolist() == [expected]  # type: ignore[arg-type]
+        numbers, _ = choose_numbers(X, mask, head_keys(jax.random.key(0), 1), ElbowRule(rule=rule))  # type: ignore[arg-type]
+        assert numbers.tolist() == [expected]
 
 
 def test_the_silhouette_rule_takes_the_smallest_number_that_is_nearly_best():

@@ -22,9 +22,9 @@ from vtcd_jax.models import InputError, Model
 
 from .config import NmfConfig, SlicConfig
 from .dictionaries import fit_heads, memberships
-from .memory import Arrays, Memory, remembered, site_name
+from .memory import Arrays, Memory, each_head, site_name
 from .nmf import Factorization
-from .number import choose_numbers
+from .number import choose_numbers, head_keys
 from .refitting import stability
 from .segment import (
     Progress,
@@ -83,8 +83,8 @@ def discover(
     key:      seeds k-means, folded per site and head; None: seed 0. Equal keys give equal concepts.
     progress: called as progress(stage, done, total) with stages "segment", "count", "factorise", "stability".
     workers:  threads for SLIC; changes no result.
-    memory:   keeps every site of every clip, and every site's dictionaries, as they are done; an equal call that was
-              interrupted goes on from there (``memory``).
+    memory:   keeps every head's tubelets of a clip, number, dictionary and stability as they are done; an equal call
+              that was interrupted goes on from there (``memory``).
 
     Concepts that no tubelet chose are dropped and the others renumbered. Raises InputError for no clips,
     unknown sites, features that are not finite, and features below zero with ``NmfConfig(method="nmf")``.
@@ -112,13 +112,9 @@ def _judged(
     concepts: Concepts, nmf: NmfConfig, key: jax.Array, progress: Progress | None, memory: Memory | None
 ) -> Concepts:
     """The concepts with their stability."""
-    if progress:
-        progress("stability", 0, 1)
     own = jax.random.fold_in(key, zlib.crc32(b"stability"))
-    known = remembered(memory, "stability/all", lambda: stability(concepts, nmf, own, fits=nmf.refits)._asdict())
-    if progress:
-        progress("stability", 1, 1)
-    return replace(concepts, stability_seeds=known["seeds"], stability_clips=known["clips"])
+    found = stability(concepts, nmf, own, fits=nmf.refits, progress=progress, memory=memory)
+    return replace(concepts, stability_seeds=found.seeds, stability_clips=found.clips)
 
 
 def _choose(
@@ -134,16 +130,18 @@ def _choose(
     width, layers = widest(tubelets), []
     for s, name in enumerate(names):
         rows = padded_rows(tubelets, s, heads[name], width)
-        own = jax.random.fold_in(key, zlib.crc32(name.encode()))
+        keys = head_keys(jax.random.fold_in(key, zlib.crc32(name.encode())), heads[name])
 
-        def choose(rows: np.ndarray = rows, own: jax.Array = own) -> Arrays:
+        def choose(which: list[int], rows: np.ndarray = rows, keys: jax.Array = keys) -> list[Arrays]:
+            own = rows[which]
             numbers, labels = choose_numbers(
-                padded_features(tubelets, rows), rows >= 0, own, nmf.elbow,
+                padded_features(tubelets, own), own >= 0, keys[np.asarray(which)], nmf.elbow,
                 restarts=nmf.restarts, kmeans_steps=nmf.kmeans_steps,
             )  # fmt: skip
-            return {"numbers": numbers, "labels": labels}
+            return [{"number": np.asarray(k), "labels": start} for k, start in zip(numbers, labels, strict=True)]
 
-        layers.append(_Layer(rows, **remembered(memory, f"choose/{site_name(name)}", choose)))
+        found = each_head(memory, f"choose/{site_name(name)}", heads[name], choose)
+        layers.append(_Layer(rows, *(np.stack([head[kind] for head in found]) for kind in ("number", "labels"))))
         if progress:
             progress("count", s + 1, len(names))
     return layers
@@ -157,21 +155,23 @@ def _factorise(
     progress: Progress | None,
     memory: Memory | None,
 ) -> list[list[_Head]]:
-    """The dictionaries of all heads, site by site, with one compiled program; site -> head -> concepts."""
+    """The dictionaries of all heads with one compiled program; site -> head -> concepts."""
     concepts = max(int(layer.numbers.max()) for layer in layers)
     found = []
     for s, layer in enumerate(layers):
         X = padded_features(tubelets, layer.rows)
 
-        def factorise(X: np.ndarray = X, layer: _Layer = layer) -> Arrays:
+        def factorise(which: list[int], X: np.ndarray = X, layer: _Layer = layer) -> list[Arrays]:
             fit = fit_heads(
-                X, layer.labels, layer.numbers, method=nmf.method, concepts=concepts, max_steps=nmf.max_steps,
-                tol=nmf.tol, active=nmf.active, form=nmf.form,
+                X[which], layer.labels[which], layer.numbers[which], method=nmf.method, concepts=concepts,
+                max_steps=nmf.max_steps, tol=nmf.tol, active=nmf.active, form=nmf.form,
             )  # fmt: skip
-            return {f.name: np.asarray(value) for f in fields(fit) if (value := getattr(fit, f.name)) is not None}
+            parts = {f.name: np.asarray(value) for f in fields(fit) if (value := getattr(fit, f.name)) is not None}
+            return [{name: value[i] for name, value in parts.items()} for i in range(len(which))]
 
-        known = remembered(memory, f"factorise/{site_name(names[s])}", factorise)
-        fit = Factorization(**{f.name: known.get(f.name) for f in fields(Factorization)})  # type: ignore[arg-type]
+        known = each_head(memory, f"factorise/{site_name(names[s])}", len(X), factorise)
+        parts = {name: np.stack([head[name] for head in known]) for name in known[0]}
+        fit = Factorization(**{f.name: parts.get(f.name) for f in fields(Factorization)})  # type: ignore[arg-type]
         _check(fit)
         deciding = np.asarray(memberships(fit, nmf.method, nmf.assignment))  # [head, sample, concept]
         chosen = np.where(layer.rows >= 0, deciding.argmax(-1), -1).astype(np.int32)

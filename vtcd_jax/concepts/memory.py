@@ -1,20 +1,24 @@
 """What discovery has done so far, kept outside it, so that an interrupted discovery goes on where it stopped.
 
-    segment/<clip>-<site>    labels and tubelets of all heads of a site in one clip
-    choose/<site>            number of concepts and start of every head
-    factorise/<site>         the factorisation of every head
-    stability/all            how much of each concept other fits find again
+    segment/<clip>-<site>-<head>    labels and tubelets of a head in one clip
+    choose/<site>-<head>            its number of concepts and where they start
+    factorise/<site>-<head>         its factorisation
+    stability/<site>-<head>         how much of each of its concepts other fits find again
 
-``vtcd_jax.runs.Run`` is such a memory; so is anything with its two methods.
+``vtcd_jax.runs.Run`` is such a memory; so is anything with its two methods. On a CPU heads are done, and kept, one
+by one on every core; an accelerator does all missing heads of a site in one call.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+
+from .heads import cores, on_cpu
 
 STAGES = ("segment", "choose", "factorise", "stability")
 Arrays = dict[str, np.ndarray]
@@ -42,6 +46,29 @@ def remembered(memory: Memory | None, name: str, make: Callable[[], Arrays]) -> 
     if memory is not None:
         memory.write_block(name, arrays)
     return arrays
+
+
+def each_head(
+    memory: Memory | None,
+    name: str,
+    heads: int,
+    make: Callable[[list[int]], list[Arrays]],
+    *,
+    threads: int | None = None,
+) -> list[Arrays]:
+    """What the memory has of every head as ``<name>-<head>``, else what ``make`` gives, which is then kept.
+
+    make:    from numbers of heads to the arrays of each; what it gives for a head depends on no other head.
+    threads: heads side by side on a CPU; None: one per core.
+    """
+    if on_cpu():
+        with ThreadPoolExecutor(threads or cores()) as pool:
+            return list(pool.map(lambda h: remembered(memory, f"{name}-{h}", lambda: make([h])[0]), range(heads)))
+    found = [memory.read_block(f"{name}-{h}") if memory is not None else None for h in range(heads)]
+    missing = [h for h, known in enumerate(found) if known is None]
+    for h, arrays in zip(missing, make(missing) if missing else [], strict=True):
+        found[h] = remembered(memory, f"{name}-{h}", lambda arrays=arrays: arrays)
+    return [arrays for arrays in found if arrays is not None]
 
 
 def site_name(site: str) -> str:

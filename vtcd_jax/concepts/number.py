@@ -3,8 +3,8 @@
     objective(k)   mean squared distance of k-means with k clusters (released rule)
     silhouette(k)  mean silhouette of that clustering (the paper's measure)
 
-The rules are plain functions of these curves; ``choose_numbers`` computes the curves for all heads of a layer
-at once. Kowal et al. (2024), §4.1, and its released code.
+The rules are plain functions of these curves; ``choose_numbers`` computes the curves of several heads at once.
+Kowal et al. (2024), §4.1, and its released code.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from .config import ElbowRule
 from .kmeans import kmeans
@@ -49,7 +49,7 @@ def paper_number(silhouettes: np.ndarray, threshold: float = 0.9) -> int:
 def choose_numbers(
     X: Float[Array | np.ndarray, "head sample feature"],
     mask: Bool[np.ndarray, "head sample"],
-    key: Array,
+    keys: Key[Array, "head"],
     rule: ElbowRule,
     *,
     restarts: int = 10,
@@ -63,11 +63,11 @@ def choose_numbers(
     limits = np.maximum(np.minimum(rule.maximum, samples) - 1, 1)
     if rule.rule == "fixed":
         numbers = np.minimum(rule.number, samples)
-        labels, _, _ = cluster_heads(X, numbers, key, mask, rule, restarts, kmeans_steps)
+        labels, _, _ = cluster_heads(X, numbers, keys, mask, rule, restarts, kmeans_steps)
         return numbers.astype(np.int32), labels
     found = []  # per k: labels [head, sample], objective [head], silhouette [head]
     for k in range(1, int(limits.max()) + 1):
-        found.append(cluster_heads(X, np.minimum(k, limits), key, mask, rule, restarts, kmeans_steps))
+        found.append(cluster_heads(X, np.minimum(k, limits), keys, mask, rule, restarts, kmeans_steps))
         if rule.rule == "released" and _all_stopped(np.stack([f[1] for f in found]), limits, rule):
             break
     labels, objectives, silhouettes = (np.stack(curve) for curve in zip(*found, strict=True))
@@ -88,19 +88,21 @@ def _all_stopped(objectives: np.ndarray, limits: np.ndarray, rule: ElbowRule) ->
     )
 
 
+def head_keys(key: Array, heads: int) -> Key[Array, "head"]:
+    """A key for every head of a site."""
+    return jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(heads))
+
+
 def cluster_heads(
     X: Array | np.ndarray,
     numbers: np.ndarray,
-    key: Array,
+    keys: Key[Array, "head"],
     mask: np.ndarray,
     rule: ElbowRule,
     restarts: int,
     steps: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Labels [head, sample], objective [head] and silhouette [head] of k-means with ``numbers`` clusters per
-    head.
-    """
-    keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(len(numbers)))
+    """Labels [head, sample], objective [head] and silhouette [head] of k-means with ``numbers`` clusters per head."""
     found = _clustered(
         jnp.asarray(X),
         jnp.asarray(numbers, jnp.int32),

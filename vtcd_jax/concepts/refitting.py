@@ -19,8 +19,9 @@ from jaxtyping import Float, Int
 
 from .config import NmfConfig
 from .dictionaries import fit_heads, memberships
-from .number import cluster_heads
-from .segment import padded_features, padded_rows, widest
+from .memory import Arrays, Memory, each_head, site_name
+from .number import cluster_heads, head_keys
+from .segment import Progress, padded_features, padded_rows, widest
 from .types import Concepts, Tubelets
 
 
@@ -33,17 +34,54 @@ class Stability(NamedTuple):
     clips: np.ndarray
 
 
-def stability(concepts: Concepts, nmf: NmfConfig, key: jax.Array, *, fits: int = 2) -> Stability:
+def stability(
+    concepts: Concepts,
+    nmf: NmfConfig,
+    key: jax.Array,
+    *,
+    fits: int = 2,
+    progress: Progress | None = None,
+    memory: Memory | None = None,
+) -> Stability:
     """Fits the dictionaries of all heads again: ``fits`` times with other seeds, and as often to half of the clips
-    (with fewer than four clips not at all). nmf: the settings of discovery.
+    (with fewer than four clips not at all). nmf: the settings of discovery; progress, memory: as there.
     """
-    every, halves = np.ones(len(concepts.tubelets), bool), []
-    seeds = [_agreement(concepts, every, nmf, k) for k in _keys(key, 0, fits)]
+    every = np.ones(len(concepts.tubelets), bool)
+    again = [_refit(concepts, every, k) for k in _keys(key, 0, fits)]
     for k in _keys(key, 1, fits if concepts.videos >= 4 else 0):
         chosen = np.asarray(jax.random.permutation(k, concepts.videos))[: concepts.videos // 2]
-        halves.append(_agreement(concepts, np.isin(concepts.tubelets.video, chosen), nmf, k))
-    seeds, halves = (np.stack(found) if found else np.full((1, len(concepts)), np.nan) for found in (seeds, halves))
-    return Stability(_mean(seeds), _mean(halves))
+        again.append(_refit(concepts, np.isin(concepts.tubelets.video, chosen), k))
+    found = np.full((len(again), len(concepts)), np.nan)
+    for s, name in enumerate(concepts.sites):
+        if progress:
+            progress("stability", s, len(concepts.sites))
+        heads = int(concepts.head[concepts.site == s].max()) + 1
+        own = [np.flatnonzero((concepts.site == s) & (concepts.head == h)) for h in range(heads)]
+
+        def make(which: list[int], s: int = s, own: list[np.ndarray] = own) -> list[Arrays]:
+            parts = [_agreement(concepts, s, own, which, refit, nmf) for refit in again]  # fit, head -> [concept]
+            return [{"agreement": np.stack(head)} for head in zip(*parts, strict=True)]
+
+        for ids, head in zip(own, each_head(memory, f"stability/{site_name(name)}", heads, make), strict=True):
+            found[:, ids] = head["agreement"]
+    if progress:
+        progress("stability", len(concepts.sites), len(concepts.sites))
+    return Stability(_mean(found[:fits]), _mean(found[fits:]))
+
+
+class _Refit(NamedTuple):
+    """A second fit: the tubelets it sees, their first concepts, the padded number of a head's, and its key."""
+
+    tubelets: Tubelets
+    first: np.ndarray
+    width: int
+    key: jax.Array
+
+
+def _refit(concepts: Concepts, seen: np.ndarray, key: jax.Array) -> _Refit:
+    """seen: bool [tubelet]."""
+    part = _select(concepts.tubelets, seen)
+    return _Refit(part, concepts.assignment[seen], -(-widest(part) // 64) * 64, key)  # few widths, few programs
 
 
 def _mean(found: np.ndarray) -> np.ndarray:
@@ -58,23 +96,23 @@ def _keys(key: jax.Array, kind: int, count: int) -> list[jax.Array]:
     return [jax.random.fold_in(jax.random.fold_in(key, kind), i) for i in range(count)]
 
 
-def _agreement(concepts: Concepts, seen: np.ndarray, nmf: NmfConfig, key: jax.Array) -> np.ndarray:
-    """float [concept]: J of every concept with its match in a second fit to the tubelets ``seen``; nan where these have
-    none of it."""
-    part = _select(concepts.tubelets, seen)
-    first, found = concepts.assignment[seen], np.zeros(len(concepts))
-    for s, name in enumerate(concepts.sites):
-        heads = int(concepts.head[concepts.site == s].max()) + 1
-        own = [np.flatnonzero((concepts.site == s) & (concepts.head == h)) for h in range(heads)]
-        rows = padded_rows(part, s, heads, -(-widest(part) // 64) * 64)  # few shapes, few programs
-        numbers = np.minimum([len(ids) for ids in own], (rows >= 0).sum(1)).astype(np.int32)
-        own_key = jax.random.fold_in(key, zlib.crc32(name.encode()))
-        second = _fit(part, rows, np.maximum(numbers, 1), int(concepts.number.max()), nmf, own_key)
-        for h, ids in enumerate(own):
-            real = rows[h] >= 0
-            before = first[rows[h][real]] - ids[0]  # the concepts of a head are numbered through
-            found[ids] = matched(before, second[h][real], len(ids))
-    return np.where(np.bincount(first, minlength=len(concepts)) > 0, found, np.nan)
+def _agreement(
+    concepts: Concepts, s: int, own: list[np.ndarray], which: list[int], refit: _Refit, nmf: NmfConfig
+) -> list[np.ndarray]:
+    """For heads ``which`` of site ``s``, float [concept]: J of every concept of the head (``own``: their ids) with its
+    match in a second fit; nan where this saw none of it."""
+    rows = padded_rows(refit.tubelets, s, len(own), refit.width)[which]
+    numbers = np.minimum([len(own[h]) for h in which], (rows >= 0).sum(1)).astype(np.int32)
+    keys = head_keys(jax.random.fold_in(refit.key, zlib.crc32(concepts.sites[s].encode())), len(own))
+    most = int(concepts.number.max())
+    second = _fit(refit.tubelets, rows, np.maximum(numbers, 1), most, nmf, keys[np.asarray(which)])
+    found = []
+    for i, h in enumerate(which):
+        ids, real = own[h], rows[i] >= 0
+        before = refit.first[rows[i][real]] - ids[0]  # the concepts of a head are numbered through
+        agreement = matched(before, second[i][real], len(ids))
+        found.append(np.where(np.bincount(before, minlength=len(ids)) > 0, agreement, np.nan))
+    return found
 
 
 def _select(tubelets: Tubelets, seen: np.ndarray) -> Tubelets:
@@ -82,11 +120,11 @@ def _select(tubelets: Tubelets, seen: np.ndarray) -> Tubelets:
 
 
 def _fit(
-    tubelets: Tubelets, rows: np.ndarray, numbers: np.ndarray, most: int, nmf: NmfConfig, key: jax.Array
+    tubelets: Tubelets, rows: np.ndarray, numbers: np.ndarray, most: int, nmf: NmfConfig, keys: jax.Array
 ) -> np.ndarray:
     """int [head, sample]: concept of every tubelet, by a fit from its own start."""
     X = padded_features(tubelets, rows)
-    labels, _, _ = cluster_heads(X, numbers, key, rows >= 0, nmf.elbow, nmf.restarts, nmf.kmeans_steps)
+    labels, _, _ = cluster_heads(X, numbers, keys, rows >= 0, nmf.elbow, nmf.restarts, nmf.kmeans_steps)
     fit = fit_heads(
         X, labels, numbers, method=nmf.method, concepts=most, max_steps=nmf.max_steps, tol=nmf.tol,
         active=nmf.active, form=nmf.form,

@@ -22,7 +22,7 @@ from vtcd_jax.models import InputError, Inputs, Model, forward, nearest, sites
 from .config import SlicConfig
 from .crops import random_crops
 from .features import slic_size
-from .memory import Arrays, Memory, pack, remembered, site_name, unpack
+from .memory import Arrays, Memory, each_head, pack, site_name, unpack
 from .supervoxels import slic
 from .tubelets import pool, resize_labels
 from .types import Tubelets
@@ -82,7 +82,7 @@ def segment(
 
     workers: threads that segment sites side by side (each holds a few scalars per seed and voxel); None: one per
              core, at most 8.
-    memory:  keeps each site of each clip as it is done, and knows those of an earlier call.
+    memory:  keeps each head of each site of each clip as it is done, and knows those of an earlier call.
     Raises InputError, naming clip and site, for features that are not finite.
     """
     grid, heads = check_sites(model, names)
@@ -94,16 +94,18 @@ def segment(
             # Made when the first site asks for it: a clip whose sites are all known needs no forward pass.
             volumes = cache(partial(features, model, clips, video, tuple(names)))
 
-            def work(name: str, video: int = video, volumes: Volumes = volumes) -> Arrays:
-                place = f"segment/{clips.hashes[video][:16]}-{site_name(name)}"
-                return remembered(
-                    memory, place, lambda: _segment_site(volumes()[name], size, config, clips, video, name)
-                )
+            def work(name: str, video: int = video, volumes: Volumes = volumes) -> list[Arrays]:
+                def make(which: list[int]) -> list[Arrays]:
+                    return _segment_heads(volumes()[name], which, size, config, clips, video, name)
 
-            for s, found in enumerate(threads.map(work, names)):
-                labels[names[s]][video] = unpack(found["labels"], (*size, heads[names[s]]))
-                where = np.stack([np.full_like(found["head"], s), found["head"], np.full_like(found["head"], video)], 1)
-                rows.append((where, found["label"], found["size"], found["feature"]))
+                place = f"segment/{clips.hashes[video][:16]}-{site_name(name)}"
+                return each_head(memory, place, heads[name], make, threads=1)  # sites share the cores already
+
+            for s, layer in enumerate(threads.map(work, names)):
+                for h, found in enumerate(layer):
+                    labels[names[s]][video, ..., h] = unpack(found["labels"], size)
+                    where = np.full((len(found["label"]), 3), (s, h, video), np.int32)
+                    rows.append((where, found["label"], found["size"], found["feature"]))
             if progress:
                 progress("segment", video + 1, len(clips))
     return _ordered(rows), labels
@@ -134,31 +136,38 @@ def _capture(model: Model, inputs: Inputs, names: tuple[str, ...]) -> dict[str, 
         return forward(model, inputs, capture=names)[1]
 
 
-def _segment_site(
-    volume: np.ndarray, size: tuple[int, int, int], config: SlicConfig, clips: Clips, video: int, name: str
-) -> Arrays:
-    """All heads of a site of one clip, ``volume`` [time, height, width, head, channel]: packed labels [T', H', W',
-    head], and head, label, size and feature of the tubelets.
+def _segment_heads(
+    volume: np.ndarray,
+    which: list[int],
+    size: tuple[int, int, int],
+    config: SlicConfig,
+    clips: Clips,
+    video: int,
+    name: str,
+) -> list[Arrays]:
+    """Heads ``which`` of a site of one clip, ``volume`` [time, height, width, head, channel]: of each the packed labels
+    [T', H', W'], and label, size and feature of its tubelets.
     """
-    heads = np.moveaxis(volume, 3, 0)
+    heads = np.moveaxis(volume, 3, 0)[which]
     try:
-        labels = propose(heads, size, config, (clips.hashes[video], name))
+        labels = propose(heads, size, config, [(clips.hashes[video], name, head) for head in which])
     except InputError as error:
         raise InputError(f"clip {clips.names[video]}, site {name}: {error}") from None
     how = partial(pool, pooling=config.pooling, min_fraction=config.min_fraction, upsample=config.upsample)
-    pooled = [how(one, regions) for one, regions in zip(heads, labels, strict=True)]
-    head = np.repeat(np.arange(len(heads), dtype=np.int32), [len(label) for label, _, _ in pooled])
-    label, sizes, feature = (np.concatenate(parts) for parts in zip(*pooled, strict=True))
-    packed = pack(np.moveaxis(labels, 0, 3))
-    return {"labels": packed, "head": head, "label": label, "size": sizes, "feature": feature}
+    found = []
+    for one, regions in zip(heads, labels, strict=True):
+        label, sizes, feature = how(one, regions)
+        found.append({"labels": pack(regions), "label": label, "size": sizes, "feature": feature})
+    return found
 
 
-def propose(heads: np.ndarray, size: tuple[int, int, int], config: SlicConfig, place: tuple[str, str]) -> np.ndarray:
-    """int32 [head, T', H', W']: the regions that each head's tubelets will be; ``place`` (clip, site) seeds random
-    ones."""
+def propose(
+    heads: np.ndarray, size: tuple[int, int, int], config: SlicConfig, places: list[tuple[str, str, int]]
+) -> np.ndarray:
+    """int32 [head, T', H', W']: the regions that each head's tubelets will be; ``places`` (clip, site, head) seed
+    random ones."""
     if config.proposals == "crops":
-        seeds = [(config.crop_seed, *place, head) for head in range(len(heads))]
-        return np.stack([random_crops(size, config.n_segments, seed) for seed in seeds])
+        return np.stack([random_crops(size, config.n_segments, (config.crop_seed, *place)) for place in places])
     return slic(
         heads,
         n_segments=config.n_segments,

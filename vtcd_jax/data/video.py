@@ -5,8 +5,9 @@ stops decoding at the last frame it needs. "uniform" reads the packets once with
 and find keyframes, and then jumps to the keyframe before each frame it needs; where packets do not stand one
 for a frame, it decodes twice instead, with the same frames as result.
 
-A damaged file is refused when the damage comes before the last frame that is needed: the decoder is told to
-stop at errors rather than to paint over them. Damage in parts that need not be decoded goes unseen.
+A damaged file is refused when the decoder meets the damage before the last frame that is needed: it is told to
+stop at errors rather than to paint over them. Damage in parts that need not be decoded goes unseen, and so does a
+flipped bit that leaves a stream the codec allows.
 """
 
 from __future__ import annotations

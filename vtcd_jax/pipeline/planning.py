@@ -20,7 +20,7 @@ import numpy as np
 
 from vtcd_jax.concepts import concept_sites, slic
 from vtcd_jax.concepts.dictionaries import fit_heads
-from vtcd_jax.concepts.number import choose_numbers
+from vtcd_jax.concepts.number import choose_numbers, head_keys
 from vtcd_jax.concepts.segment import check_sites, threads_of, volume_size
 from vtcd_jax.concepts.tubelets import pool
 from vtcd_jax.data.encode import encode_video
@@ -178,8 +178,8 @@ def _time_factorise(settings: RunSettings, shape: tuple[int, ...], clips: int, l
     labels = np.tile(np.arange(samples) % concepts, (heads, 1)).astype(np.int32)
 
     def count() -> Any:
-        mask, key = np.ones((heads, samples), bool), jax.random.key(0)
-        return choose_numbers(X, mask, key, nmf.elbow, restarts=nmf.restarts, kmeans_steps=nmf.kmeans_steps)
+        mask, keys = np.ones((heads, samples), bool), head_keys(jax.random.key(0), heads)
+        return choose_numbers(X, mask, keys, nmf.elbow, restarts=nmf.restarts, kmeans_steps=nmf.kmeans_steps)
 
     def factorise() -> Any:
         own = {"method": nmf.method, "active": nmf.active, "form": nmf.form}
