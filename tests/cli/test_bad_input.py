@@ -294,6 +294,7 @@ def test_an_unknown_model(tmp_path):
         (("--scores", "reconstruction"), ("--scores reconstruction", "'log_probability'")),
         (("--slic.n-segments", "0"), ("n_segments", "1..100")),
         (("--nmf.elbow.maximum", "1"), ("maximum must be at least 2",)),
+        (("--nmf.method", "nmf"), ("features >= 0", "convex-nmf")),
         (("--sampling.stride", "0"), ("stride must be at least 1",)),
         (("--resume", "--overwrite"), ("--resume", "--overwrite", "exclude each other")),
     ],

@@ -22,6 +22,7 @@ from vtcd_jax.models import InputError, Model
 
 from .config import NmfConfig, SlicConfig
 from .dictionaries import fit_heads, memberships
+from .dictionaries.fitting import checked_for
 from .memory import Arrays, Memory, each_head, site_name
 from .nmf import Factorization
 from .number import choose_numbers, head_keys
@@ -30,6 +31,7 @@ from .segment import (
     Progress,
     check_sites,
     concept_sites,
+    features,
     padded_features,
     padded_rows,
     segment,
@@ -94,6 +96,7 @@ def discover(
     grid, heads = check_sites(model, names)
     if not len(clips):
         raise InputError("no clips to discover concepts in")
+    check_features(model, clips, names, nmf)
     tubelets, labels = segment(model, clips, names, slic, workers=workers, progress=progress, memory=memory)
     layers = _choose(tubelets, names, heads, nmf, key, progress, memory)
     found = _factorise(tubelets, names, layers, nmf, progress, memory)
@@ -106,6 +109,14 @@ def discover(
     }
     concepts = _gather(found, tubelets, labels, names, grid, volume_size(model, grid, slic), settings, clips)
     return concepts if not nmf.refits else _judged(concepts, nmf, key, progress, memory)
+
+
+def check_features(model: Model, clips: Clips, names: Sequence[str], nmf: NmfConfig) -> None:
+    """Raises InputError where the first clip's features show, before anything is segmented, that the method of ``nmf``
+    cannot take them: below zero for "nmf"."""
+    if nmf.method == "nmf":
+        for volume in features(model, clips, 0, names).values():
+            checked_for(nmf.method, volume)
 
 
 def _judged(

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from vtcd_jax.concepts import concept_sites
+from vtcd_jax.concepts.discovery import check_features
 from vtcd_jax.data import Clips, read_clips, world
 from vtcd_jax.data.inputs import check_query
 from vtcd_jax.data.query import with_query
@@ -49,7 +50,7 @@ class Prepared:
 def prepare(settings: RunSettings, on_clip: Callable[[int, int], None] | None = None) -> Prepared:
     """Loads the model, checks the settings against it, then reads the clips. Raises InputError; writes nothing."""
     model = load(settings.model)
-    concept_sites(model, settings.site)
+    sites = concept_sites(model, settings.site)
     scores = tuple(dict.fromkeys(settings.scores or default_scores(model)))
     check_scores(model, scores)
     if settings.target is not None:
@@ -64,6 +65,7 @@ def prepare(settings: RunSettings, on_clip: Callable[[int, int], None] | None = 
             raise InputError("--only-correct: the untouched network gets every clip wrong; leave the option out")
         clips, targets = clips[right], targets[right]
     ranked, held_out = split(clips, settings)
+    check_features(model, ranked, sites, settings.nmf)
 
     def of(part: Clips) -> Targets:
         return targets[[clips.names.index(name) for name in part.names]]
