@@ -80,7 +80,7 @@ def test_ctrl_c_saves_the_current_block_and_says_how_to_go_on(run, ranked):
     assert process.returncode == 1 and "Traceback" not in err
     assert err.splitlines() == [
         "",
-        "vtcd: saving the current block; Ctrl-C again ends at once",
+        "vtcd: saving the blocks under way; Ctrl-C again ends at once",
         "vtcd: interrupted; what was finished is saved: go on with the same command",
     ]
     done = ranked_blocks(run)
@@ -128,7 +128,7 @@ def test_the_first_ctrl_c_is_answered_while_a_block_runs_and_the_second_ends_at_
     process = working(10**9)  # minutes
     process.send_signal(signal.SIGINT)
     lines = [process.stderr.readline(), process.stderr.readline()]
-    assert lines == ["\n", "vtcd: saving the current block; Ctrl-C again ends at once\n"]
+    assert lines == ["\n", "vtcd: saving the blocks under way; Ctrl-C again ends at once\n"]
     assert process.poll() is None
     begun = time.monotonic()
     process.send_signal(signal.SIGINT)

@@ -70,10 +70,13 @@ def pick_chunk(arguments: Arguments, passes: Passes, rows: int) -> Chosen:
     return Chosen(min(c for c, rate in rates.items() if rate * WITHIN >= best), rates, memory, too_large)
 
 
-def call_memory(call: Any) -> int:
-    """Bytes of a compiled call on a device: parameters, inputs, results and what lies between."""
+def call_memory(call: Any, at_once: int = 1) -> int:
+    """Bytes of a compiled call on a device, or of several side by side: parameters and inputs, which they share,
+    results and what lies between."""
     analysis = call.memory_analysis()
-    return int(analysis.temp_size_in_bytes + analysis.argument_size_in_bytes + analysis.output_size_in_bytes)
+    return int(
+        analysis.argument_size_in_bytes + at_once * (analysis.temp_size_in_bytes + analysis.output_size_in_bytes)
+    )
 
 
 def free_memory() -> float:

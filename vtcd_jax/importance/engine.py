@@ -3,8 +3,8 @@
     scores[name][video, mask] = score(network(clip with gates[mask] on its concepts))
 
 A host loop walks over fixed, padded blocks of (clip, rows of gates); a call of one compiled function (``passes``) takes
-one block, or as many as the mesh has places along its axis ``video``. Memory grows with ``chunk`` alone. The next call
-is on its way before the results of the last are read, so a device does not wait for the host.
+one block, or as many as the mesh has places along its axis ``video``. Several calls are under way at a time
+(``calls``), so a device does not wait for the host. Memory grows with ``chunk``, and on a CPU with its cores.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from vtcd_jax.data import Clips
 from vtcd_jax.models import InputError, Model
 
 from .arguments import Arguments, arguments_of
+from .calls import at_once, in_order
 from .chunks import pick_chunk
 from .designs import Design, Explicit
 from .passes import MASK, VIDEO, Passes, run_block
@@ -93,8 +94,10 @@ def score_blocks(
     mesh: Mesh | None = None,
     dtype: str | None = None,
     skip: Callable[[int, int], bool] = lambda video, start: False,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Block]:
-    """The engine's loop, one block at a time; ``skip(video, start)`` leaves out blocks that are known already.
+    """The engine's loop, block by block; ``skip(video, start)`` leaves out blocks that are known already, and once
+    ``stop()`` no more are begun: those under way are the last.
 
     Raises InputError when a score is not finite, naming the clip and the mask.
     """
@@ -102,18 +105,16 @@ def score_blocks(
     arguments = arguments_of(model, clips, support, Targets(clips.labels) if targets is None else targets, mode)
     passes = make_passes(arguments, design.masks, score=score, mode=mode, chunk=chunk, mesh=mesh, dtype=dtype)
     todo = [task for task in tasks(design, present) if not skip(task.video, task.start)]
-    running: tuple[list[Task], dict[str, jax.Array]] | None = None
     model = place(model, mesh, P())
-    for group in groups(todo, places(mesh, VIDEO)):
+
+    def call(group: list[Task]) -> dict[str, jax.Array]:
         gates = gates_of(group, design, clips, present, padded_rows(design.masks, mesh))
-        found = run_block(
+        return run_block(
             passes, model, arguments.of([t.video for t in group], mesh), place(gates, mesh, P(VIDEO, MASK))
         )
-        if running is not None:
-            yield from _blocks(*running, clips)
-        running = group, found
-    if running is not None:
-        yield from _blocks(*running, clips)
+
+    for group, found in in_order(call, groups(todo, places(mesh, VIDEO)), at_once(mesh), stop=stop):
+        yield from _blocks(group, found, clips)
 
 
 class Task(NamedTuple):

@@ -10,7 +10,7 @@ them takes its length from the call, so that fewer rows cost less and need no ot
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -24,6 +24,7 @@ from vtcd_jax.data import Clips
 from vtcd_jax.models import Inputs, Model, staged
 
 from .arguments import arguments_of
+from .calls import at_once, in_order
 from .designs import Design
 from .engine import check_finite, make_passes
 from .passes import ClipArguments, Passes, batch_of_one, cast, context_of, filling, network_inputs, scored
@@ -61,21 +62,26 @@ def suffix_scores(
     params = [staged.part_params(model, part) for part in staged.parts(model)]
     most = -(-BATCH // passes.chunk) * passes.chunk
     out = {name: np.full((len(clips), design.masks), np.nan, np.float32) for name, _ in passes.functions}
+
+    def todo() -> Iterator[_Batch]:
+        for video in range(len(clips)):
+            rows = design.rows(clips.hashes[video], 0, design.count(present[video]), present[video])
+            begin = first_blocks(rows, support, video, blocks, model.config.depth)
+            one = batch_of_one(jax.tree.map(lambda a: a[0], arguments.of([video])))
+            clip = _Clip.prepare(passes, model, params, one)
+            for block in np.unique(begin):
+                own = np.flatnonzero(begin == block)
+                for places in (own[i : i + most] for i in range(0, len(own), most)):
+                    padded = np.pad(rows[places], ((0, most - len(places)), (0, 0)), mode="edge")
+                    yield _Batch(video, clip, int(block), places, padded)
+
+    for batch, found in in_order(lambda batch: batch.scores(), todo(), at_once()):
+        for name, values in found.items():
+            out[name][batch.video, batch.places] = np.asarray(values)[: len(batch.places)]
+        if progress:
+            progress(len(batch.places))
     for video in range(len(clips)):
         count = design.count(present[video])
-        rows = design.rows(clips.hashes[video], 0, count, present[video])
-        begin = first_blocks(rows, support, video, blocks, model.config.depth)
-        one = batch_of_one(jax.tree.map(lambda a: a[0], arguments.of([video])))
-        clip = _Clip.prepare(passes, model, params, one)
-        for block in np.unique(begin):
-            own = np.flatnonzero(begin == block)
-            for batch in (own[i : i + most] for i in range(0, len(own), most)):
-                padded = np.pad(rows[batch], ((0, most - len(batch)), (0, 0)), mode="edge")
-                found = clip.scores(int(block), jnp.asarray(padded), len(batch))
-                for name, values in found.items():
-                    out[name][video, batch] = np.asarray(values)[: len(batch)]
-                if progress:
-                    progress(len(batch))
         check_finite({name: values[video, :count] for name, values in out.items()}, clips.names[video], 0)
     return out
 
@@ -132,6 +138,19 @@ class _Clip:
                 self.passes, self.model.module, step.first, step.params, carry, gates, count, *step[2:]
             )
         return _scored(self.passes, self.model, carry, count, self.inputs, context_of(self.model, self.clip))
+
+
+class _Batch(NamedTuple):
+    """Rows of a clip that begin at the same block: their places in the design, and their gates, padded."""
+
+    video: int
+    clip: _Clip
+    block: int
+    places: np.ndarray
+    gates: np.ndarray
+
+    def scores(self) -> dict[str, jax.Array]:
+        return self.clip.scores(self.block, jnp.asarray(self.gates), len(self.places))
 
 
 @jax.jit

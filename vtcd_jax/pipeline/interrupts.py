@@ -1,4 +1,4 @@
-"""Ctrl-C while masked passes run: the first ends after the current block, which is saved; the second at once.
+"""Ctrl-C while masked passes run: the first ends after the blocks under way, which are saved; the second at once.
 
 Python calls signal handlers between its own instructions, and a block of passes is one long instruction. So a thread
 reads the numbers of signals from a socket, which the system's part of the handler writes at once.
@@ -52,7 +52,7 @@ def _watch(signals: socket.socket, asked: threading.Event) -> None:
                 _say("ended at once; finished blocks are saved")
                 os._exit(FAILED)  # nothing waits for a computation that is under way
             asked.set()
-            _say("saving the current block; Ctrl-C again ends at once")
+            _say("saving the blocks under way; Ctrl-C again ends at once")
 
 
 def _say(text: str) -> None:

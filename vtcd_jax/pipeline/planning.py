@@ -26,6 +26,7 @@ from vtcd_jax.concepts.tubelets import pool
 from vtcd_jax.data.encode import encode_video
 from vtcd_jax.importance import Support
 from vtcd_jax.importance.arguments import arguments_of
+from vtcd_jax.importance.calls import at_once
 from vtcd_jax.importance.chunks import call_memory
 from vtcd_jax.importance.curves import removal_counts
 from vtcd_jax.importance.engine import block_size, make_passes
@@ -145,9 +146,15 @@ def _time_block(settings: RunSettings, prepared: Prepared, support: Support) -> 
     def block() -> Any:
         return run_block(*call)
 
-    first, again = _seconds(block), [_seconds(block) for _ in range(3)]
-    memory = call_memory(run_block.lower(*call).compile())
-    return passes.chunk, max(first - min(again), 0.0), sorted(again)[1] / rows, memory
+    count = at_once()
+    with ThreadPoolExecutor(count) as threads:
+
+        def several() -> Any:  # as many side by side as in a run
+            return list(threads.map(lambda _: jax.block_until_ready(block()), range(count)))
+
+        first, alone, again = _seconds(block), _seconds(block), [_seconds(several) for _ in range(3)]
+    memory = call_memory(run_block.lower(*call).compile(), count)
+    return passes.chunk, max(first - alone, 0.0), sorted(again)[1] / count / rows, memory
 
 
 def _time_segment(settings: RunSettings, prepared: Prepared, name: str) -> float:

@@ -72,7 +72,7 @@ def measure(
 
     rows:  int [video], the first rows of each clip that are wanted; None: all.
     shard: the blocks that are done here.
-    Ctrl-C ends the work (KeyboardInterrupt) after the current block, with what is done saved.
+    Ctrl-C ends the work (KeyboardInterrupt) after the blocks under way, with what is done saved.
     """
     clips, present = part.clips, part.support.present()
     wanted = [
@@ -87,19 +87,19 @@ def measure(
         return out
     chosen = _chunk(run, settings, prepared, part, design)
     starts = {(task.video, task.start) for task in missing}
-    blocks = score_blocks(
-        prepared.model, clips, part.support, design, score=prepared.scores, targets=part.targets, mode=settings.mode,
-        chunk=chosen, dtype=settings.precision, skip=lambda video, start: (video, start) not in starts,
-    )  # fmt: skip
     with graceful_interrupt() as asked:
+        blocks = score_blocks(
+            prepared.model, clips, part.support, design, score=prepared.scores, targets=part.targets,
+            mode=settings.mode, chunk=chosen, dtype=settings.precision,
+            skip=lambda video, start: (video, start) not in starts, stop=asked,
+        )  # fmt: skip
         for block in blocks:
             task = Task(block.video, block.start, block.stop)
             run.write_block(block_name(stage, clips, task), block.scores)
             _fill(out, task, block.scores)
             report.done(task)
-            if asked():
-                report.interrupted()
-                break
+        if asked():
+            report.interrupted()
     return out
 
 
