@@ -12,7 +12,7 @@ import time
 import jax
 import numpy as np
 
-from vtcd_jax.models import example_inputs, forward
+from vtcd_jax.models import example_inputs, forward, staged
 from vtcd_jax.models.errors import InputError
 from vtcd_jax.models.types import Inputs, Model, Output
 
@@ -27,7 +27,7 @@ def sanity(model: Model) -> str:
     Raises InputError for outputs that are not finite, the same everywhere, or the same for both clips.
     """
     begin = time.perf_counter()
-    run = jax.jit(lambda m, inputs: forward(m, inputs)[0])
+    run = staged.run_in_parts if staged.is_staged(model) else jax.jit(lambda m, inputs: forward(m, inputs)[0])
     first, second = (jax.block_until_ready(run(model, _inputs(model, clip))) for clip in _clips(model))
     problems = [
         f"its {name} {fault}"

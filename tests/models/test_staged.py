@@ -31,6 +31,9 @@ def test_stages_equal_the_whole_pass_with_edits_in_any_block(name):
     whole = result(jax.jit(models.forward)(model, inputs, edits=edits)[0])
     assert len(edits) >= 2
     np.testing.assert_allclose(staged_result, whole, atol=2e-6 * max(1.0, float(np.abs(whole).max())))
+    plain = result(jax.jit(models.forward)(model, inputs)[0])
+    in_parts = result(staged.run_in_parts(model, inputs))
+    np.testing.assert_allclose(in_parts, plain, atol=2e-6 * max(1.0, float(np.abs(plain).max())))
 
 
 def test_blocks_of_a_kind_share_one_function():

@@ -124,9 +124,9 @@ class _Clip:
             _Step(part.first, own, *(None if of is None else part.sites(of) for of in (clip.ids, clip.weight, fill)))  # type: ignore[arg-type]
             for part, own in zip(staged.parts(model), params, strict=True)
         ]
-        carries = [_embed(model, inputs)]
+        carries = [staged.embedded(model, inputs)]
         for step in steps:
-            carries.append(_plain_step(model.module, step.first, step.params, carries[-1]))
+            carries.append(staged.plain_part(model.module, step.first, step.params, carries[-1]))
         return cls(passes, model, clip, inputs, steps, carries)
 
     def scores(self, block: int, gates: jax.Array, count: int) -> dict[str, jax.Array]:
@@ -153,19 +153,9 @@ class _Batch(NamedTuple):
         return self.clip.scores(self.block, jnp.asarray(self.gates), len(self.places))
 
 
-@jax.jit
-def _embed(model: Model, inputs: Inputs) -> Any:
-    return staged.run_embed(model, inputs)
-
-
 @partial(jax.jit, static_argnums=0)
 def _filling(passes: Passes, model: Model, clip: ClipArguments) -> dict[str, jax.Array] | None:
     return filling(passes, model, clip)
-
-
-@partial(jax.jit, static_argnums=(0, 1))
-def _plain_step(module: nn.Module, first: int, params: Any, carry: Any) -> Any:
-    return staged.run_part(module, first, params, carry, {})
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=4)
