@@ -1,10 +1,12 @@
-"""Calls side by side: results in order, no more of them at a time than cores, and an end when it is asked for."""
+"""Calls side by side: results in order, one compilation, and an end when nothing more is wanted."""
 
 from __future__ import annotations
 
 import threading
 import time
 
+import jax
+import numpy as np
 import pytest
 
 from vtcd_jax.concepts.heads import cores
@@ -26,22 +28,24 @@ def test_as_many_calls_as_threads_run_side_by_side():
     meeting = threading.Barrier(3, timeout=20)
 
     def call(item: int) -> int:
-        return item if item == 0 else meeting.wait()  # the first one is alone, to compile
+        return meeting.wait()
 
-    assert [item for item, _ in in_order(call, range(7), 3)] == list(range(7))
+    assert [item for item, _ in in_order(call, range(6), 3)] == list(range(6))
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_once_stopped_nothing_begins_and_what_is_under_way_is_given(threads):
-    begun, found = [], []
+def test_calls_side_by_side_compile_once():
+    compiled = []
 
-    def call(item: int) -> int:
-        begun.append(item)
-        return item
+    def listen(name: str, seconds: float, **_: str | int) -> None:
+        compiled.append(name)
 
-    for item, _ in in_order(call, range(100), threads, stop=lambda: len(found) >= 3):
-        found.append(item)
-    assert found == sorted(begun) == list(range(len(found))) and 3 <= len(found) <= 4 + threads
+    call = jax.jit(lambda x: jax.numpy.sin(x @ x) @ x)
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        found = [y for _, y in in_order(lambda _: call(np.ones((7, 7), np.float32)), range(8), 4)]
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    assert len(found) == 8 and sum(name.endswith("backend_compile_duration") for name in compiled) == 1
 
 
 def test_what_is_not_wanted_is_not_begun():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -72,7 +73,7 @@ def test_a_file_in_the_place_of_the_scores_is_named(run):
 def test_a_score_that_is_not_finite_stops_and_names_clip_and_mask(run, ranked, monkeypatch):
     name = load_concepts(run).video_names[0]
     for value, block in ((float("nan"), 2), (float("inf"), 4)):
-        poison(monkeypatch, value, call=3)
+        poison(monkeypatch, value, mask=block * ROWS + 5)
         said = vtcd("rank", run, "--quiet")
         assert said.code == 2 and len(said.err.splitlines()) == 1, said.err
         assert f"score 'logit' of clip '{name}' under mask {block * ROWS + 5} is not finite" in said.err
@@ -81,15 +82,20 @@ def test_a_score_that_is_not_finite_stops_and_names_clip_and_mask(run, ranked, m
     assert vtcd("rank", run).code == 0 and differing(run, ranked) == []
 
 
-def poison(monkeypatch, value: float, call: int) -> None:
-    """Mask 5 of one of the calls with many masks gets this score."""
-    real, left = engine.run_block, [call]
+def poison(monkeypatch, value: float, mask: int) -> None:
+    """The first clip gets this score under this mask."""
+    gates_of, run_block, now = engine.gates_of, engine.run_block, threading.local()
 
-    def poisoned(passes, model, clips, gates):
-        found = real(passes, model, clips, gates)
-        left[0] -= gates.shape[1] == ROWS
-        return {**found, "logit": found["logit"].at[0, 5].set(value)} if left[0] == 0 else found
+    def watched(group, *rest):
+        now.task = group[0]
+        return gates_of(group, *rest)
 
+    def poisoned(*arguments):
+        found, (video, start, stop) = run_block(*arguments), now.task
+        hit = video == 0 and start <= mask < stop
+        return {**found, "logit": found["logit"].at[0, mask - start].set(value)} if hit else found
+
+    monkeypatch.setattr(engine, "gates_of", watched)
     monkeypatch.setattr(engine, "run_block", poisoned)
 
 

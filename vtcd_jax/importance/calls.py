@@ -27,25 +27,15 @@ def at_once(mesh: Mesh | None = None) -> int:
     return cores() if on_cpu() and mesh is None else 1
 
 
-def in_order(
-    call: Callable[[Item], Result],
-    todo: Iterable[Item],
-    threads: int = 1,
-    *,
-    stop: Callable[[], bool] = lambda: False,
-) -> Iterator[tuple[Item, Result]]:
-    """(item, call(item)) of every item. ``todo`` is read as calls are begun; once ``stop()`` no more are, and those
-    under way are still given."""
+def in_order(call: Callable[[Item], Result], todo: Iterable[Item], threads: int = 1) -> Iterator[tuple[Item, Result]]:
+    """(item, call(item)) of every item. ``todo`` is read as calls are begun; JAX compiles for the first of them, and
+    the others wait for it."""
     running: deque[tuple[Item, Callable[[], Result]]] = deque()
     pool = ThreadPoolExecutor(threads)
     try:
-        for number, item in enumerate(todo):
-            if stop():
-                break
-            if threads == 1 or number == 0:  # the first one compiles, once
-                running.append((item, _known(call(item))))
-            else:
-                running.append((item, pool.submit(_finished, call, item).result))
+        for item in todo:
+            begun = _known(call(item)) if threads == 1 else pool.submit(_finished, call, item).result
+            running.append((item, begun))
             while len(running) > threads:
                 first, result = running.popleft()
                 yield first, result()

@@ -9,7 +9,8 @@ one block, or as many as the mesh has places along its axis ``video``. Several c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import jax
@@ -30,7 +31,7 @@ from .score import Score, default_scores, score_functions
 from .support import MODES, Support
 from .targets import Targets
 
-# Rows of gates per compiled call: enough that the host is never waited for, few enough for smooth progress.
+# Rows of gates that are done, and kept, together: enough that a device never waits, few enough for smooth progress.
 BLOCK = 64
 
 
@@ -105,16 +106,27 @@ def score_blocks(
     arguments = arguments_of(model, clips, support, Targets(clips.labels) if targets is None else targets, mode)
     passes = make_passes(arguments, design.masks, score=score, mode=mode, chunk=chunk, mesh=mesh, dtype=dtype)
     todo = [task for task in tasks(design, present) if not skip(task.video, task.start)]
-    model = place(model, mesh, P())
+    model, rows = place(model, mesh, P()), call_rows(design.masks, passes.chunk, mesh)
+
+    def pieces() -> Iterator[Task]:
+        for task in todo:
+            if stop():
+                return
+            yield from (task._replace(start=s, stop=min(s + rows, task.stop)) for s in range(*task[1:], rows))
 
     def call(group: list[Task]) -> dict[str, jax.Array]:
-        gates = gates_of(group, design, clips, present, padded_rows(design.masks, mesh))
+        gates = gates_of(group, design, clips, present, rows)
         return run_block(
             passes, model, arguments.of([t.video for t in group], mesh), place(gates, mesh, P(VIDEO, MASK))
         )
 
-    for group, found in in_order(call, groups(todo, places(mesh, VIDEO)), at_once(mesh), stop=stop):
-        yield from _blocks(group, found, clips)
+    ends, parts = {(task.video, task.stop) for task in todo}, []
+    for group, found in in_order(call, groups(pieces(), places(mesh, VIDEO)), at_once(mesh)):
+        for piece in _blocks(group, found, clips):
+            parts.append(piece)
+            if (piece.video, piece.stop) in ends:
+                yield _joined(parts)
+                parts = []
 
 
 class Task(NamedTuple):
@@ -138,15 +150,20 @@ def block_size(masks: int) -> int:
 
 
 def padded_rows(masks: int, mesh: Mesh | None) -> int:
-    """Rows of a call: those of a block, padded to a multiple of the devices along the mesh's axis ``mask``."""
+    """Rows of a block, padded to a multiple of the devices along the mesh's axis ``mask``."""
     devices = places(mesh, MASK)
     return -(-block_size(masks) // devices) * devices
 
 
-def groups(todo: list[Task], size: int) -> Iterator[list[Task]]:
+def call_rows(masks: int, chunk: int, mesh: Mesh | None) -> int:
+    """Rows of a call: a block's; where calls run side by side, a block is shared out among them."""
+    return max(-(-padded_rows(masks, mesh) // at_once(mesh)), chunk)
+
+
+def groups(todo: Iterable[Task], size: int) -> Iterator[list[Task]]:
     """``size`` tasks at a time; the last group repeats its last task."""
-    for first in range(0, len(todo), size):
-        group = todo[first : first + size]
+    waiting = iter(todo)
+    while group := list(islice(waiting, size)):
         yield group + group[-1:] * (size - len(group))
 
 
@@ -202,6 +219,11 @@ def _blocks(group: list[Task], found: dict[str, jax.Array], clips: Clips) -> Ite
         own = {name: array[place_, : task.stop - task.start] for name, array in values.items()}
         check_finite(own, clips.names[task.video], task.start)
         yield Block(*task, own)
+
+
+def _joined(parts: list[Block]) -> Block:
+    scores = {name: np.concatenate([part.scores[name] for part in parts]) for name in parts[0].scores}
+    return Block(parts[0].video, parts[0].start, parts[-1].stop, scores)
 
 
 def check_finite(found: Mapping[str, np.ndarray], clip: str, start: int) -> None:
