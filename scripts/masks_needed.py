@@ -1,6 +1,6 @@
 """How many masked passes a ranking needs, by design and estimator, against a reference of 65,536 masks a clip.
 
-    python scripts/masks_needed.py measure --model world-videomae     # hours on a CPU; goes on where it stopped
+    python scripts/masks_needed.py measure --model world-videomae     # goes on where it stopped
     python scripts/masks_needed.py report --model world-videomae      # the table, from what has been measured
 
 Pools of masked passes are measured on a few held-out clips of the synthetic world and kept in ``--folder``. From a pool
@@ -42,6 +42,7 @@ SMOOTH = {
 }
 HARD = {"world-videomae": ("accuracy",), "world-tcow": ("iou",), "world-internvideo": ("accuracy",)}
 BARS = {"Spearman": 0.95, "top 10": 0.95}
+PART = 4096  # masks of a file
 DISCOVERY = 24  # clips that the concepts are found on; the first of them are ranked
 
 
@@ -56,9 +57,9 @@ class Common:
     """Masks a clip of the reference."""
     window: int = 8_192
     """Masks a clip of the longest window of pairs; the pool of pairs has as many more."""
-    random: int = 16_384
+    random: int = 65_536
     """Masks a clip of the released design."""
-    hadamard: int = 4_096
+    hadamard: int = 16_384
     """Masks a clip of the Hadamard design, half as many as of the folded one."""
     folder: Path = Path("runs/masks_needed")
     seed: int = 0
@@ -111,11 +112,10 @@ def measure(settings: Measure) -> None:
     for video in range(settings.part[0], len(clips), settings.part[1]):
         for pool, design in designs(settings, len(concepts)).items():
             one = Support({s: ids[[video]] for s, ids in support.ids.items()}, len(concepts))
-            for first in range(0, design.masks, 4096):
-                path = settings.folder / settings.model / f"{pool}-{video}-{first}.safetensors"
-                starts = {t.start for t in tasks(design, one.present()) if first <= t.start < first + 4096}
-                if path.exists() or not starts:
+            for first, path in pool_files(settings, pool, video, design.count(one.present()[0])):
+                if path.exists():
                     continue
+                starts = {t.start for t in tasks(design, one.present()) if first <= t.start < first + PART}
                 blocks = score_blocks(
                     model, clips[[video]], one, design, score=names, targets=targets[[video]],
                     skip=lambda _, start, starts=starts: start not in starts,
@@ -125,14 +125,18 @@ def measure(settings: Measure) -> None:
                 files.save_safetensors(path, {name: np.concatenate([b[name] for b in found]) for name in names}, {})
 
 
-def read_pool(settings: Common, pool: str, video: int) -> dict[str, np.ndarray]:
+def pool_files(settings: Common, pool: str, video: int, masks: int) -> list[tuple[int, Path]]:
+    """(first mask, file) of every part of a pool. A last part that is shorter has a name of its own, so that a larger
+    pool does not take it for a whole one."""
+    folder = settings.folder / settings.model
+    return [(a, folder / f"{pool}-{video}-{a}-{min(a + PART, masks)}.safetensors") for a in range(0, masks, PART)]
+
+
+def read_pool(settings: Common, pool: str, video: int, masks: int) -> dict[str, np.ndarray]:
     """Scores name -> float64 [mask]."""
     from safetensors.numpy import load_file
 
-    parts, first = [], 0
-    while (path := settings.folder / settings.model / f"{pool}-{video}-{first}.safetensors").exists():
-        parts.append(load_file(path))
-        first += 4096
+    parts = [load_file(path) for _, path in pool_files(settings, pool, video, masks)]
     return {name: np.concatenate([part[name] for part in parts]).astype(np.float64) for name in parts[0]}
 
 
@@ -153,8 +157,8 @@ def pools_of(settings: Common, concepts: Concepts, clips: Clips) -> dict[str, li
     for name, design in designs(settings, len(concepts)).items():
         found[name] = []
         for video, present in enumerate(support.present()):
-            values = read_pool(settings, name, video)
-            count = len(next(iter(values.values())))
+            count = design.count(present)
+            values = read_pool(settings, name, video, count)
             kept = design.rows(clips.hashes[video], 0, count, present) > 0
             found[name].append(Pool(design, kept, values, present))
     return found
