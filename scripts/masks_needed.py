@@ -57,7 +57,7 @@ class Common:
     """Masks a clip of the reference."""
     window: int = 8_192
     """Masks a clip of the longest window of pairs; the pool of pairs has as many more."""
-    random: int = 65_536
+    random: int = 32_768
     """Masks a clip of the released design."""
     hadamard: int = 16_384
     """Masks a clip of the Hadamard design, half as many as of the folded one."""

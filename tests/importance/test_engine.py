@@ -10,6 +10,7 @@ import pytest
 from vtcd_jax import models
 from vtcd_jax.importance import Explicit, LeaveOneOut, Random, Support, find_targets, scores
 from vtcd_jax.importance.curves import curve_gates, curves_from_scores, removal_counts
+from vtcd_jax.importance.engine import score_blocks
 from vtcd_jax.importance.passes import run_block
 from vtcd_jax.importance.support import factors
 from vtcd_jax.models import Edit, InputError, Inputs, videomae
@@ -71,6 +72,21 @@ def test_scores_do_not_depend_on_chunk_or_block(model, clips, support, monkeypat
     np.testing.assert_allclose(
         scores(model, clips, support, design, score="log_probability")["log_probability"], one, atol=2e-6
     )
+
+
+def test_scores_do_not_depend_on_the_number_of_cores(model, clips, support, monkeypatch):
+    """Nor do the blocks in which they come: a block of 4, 4 and 2 rows is shared out among the cores."""
+    design, names = Random(jax.random.key(0), 10), {"score": "log_probability"}
+    monkeypatch.setattr("vtcd_jax.importance.engine.BLOCK", 4)
+    found = []
+    for cores in (1, 2, 3):
+        monkeypatch.setattr("vtcd_jax.importance.engine.at_once", lambda mesh, cores=cores: cores)
+        found.append(list(score_blocks(model, clips, support, design, **names)))
+    assert [block[:3] for block in found[0]] == [(v, a, b) for v in range(3) for a, b in ((0, 4), (4, 8), (8, 10))]
+    for blocks in found[1:]:
+        assert [block[:3] for block in blocks] == [block[:3] for block in found[0]]
+        for one, other in zip(blocks, found[0], strict=True):
+            np.testing.assert_array_equal(one.scores["log_probability"], other.scores["log_probability"])
 
 
 def test_one_compilation_serves_all_clips_and_masks(model, clips, support):
