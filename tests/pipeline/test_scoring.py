@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import threading
 from pathlib import Path
 
 import pytest
@@ -84,19 +83,14 @@ def test_a_score_that_is_not_finite_stops_and_names_clip_and_mask(run, ranked, m
 
 def poison(monkeypatch, value: float, mask: int) -> None:
     """The first clip gets this score under this mask."""
-    gates_of, run_block, now = engine.gates_of, engine.run_block, threading.local()
+    read = engine._blocks
 
-    def watched(group, *rest):
-        now.task = group[0]
-        return gates_of(group, *rest)
-
-    def poisoned(*arguments):
-        found, (video, start, stop) = run_block(*arguments), now.task
+    def poisoned(group, found, clips):
+        (video, start, stop), *_ = group
         hit = video == 0 and start <= mask < stop
-        return {**found, "logit": found["logit"].at[0, mask - start].set(value)} if hit else found
+        return read(group, {"logit": found["logit"].at[0, mask - start].set(value)} if hit else found, clips)
 
-    monkeypatch.setattr(engine, "gates_of", watched)
-    monkeypatch.setattr(engine, "run_block", poisoned)
+    monkeypatch.setattr(engine, "_blocks", poisoned)
 
 
 # -- the log --------------------------------------------------------------------------------------------------------

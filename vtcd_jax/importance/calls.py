@@ -28,8 +28,8 @@ def at_once(mesh: Mesh | None = None) -> int:
 
 
 def in_order(call: Callable[[Item], Result], todo: Iterable[Item], threads: int = 1) -> Iterator[tuple[Item, Result]]:
-    """(item, call(item)) of every item. ``todo`` is read as calls are begun; JAX compiles for the first of them, and
-    the others wait for it."""
+    """(item, call(item)) of every item. ``todo`` is read here, as calls are begun; only ``call`` runs on other threads.
+    JAX compiles for the first call, and the others wait for it."""
     running: deque[tuple[Item, Callable[[], Result]]] = deque()
     pool = ThreadPoolExecutor(threads)
     try:

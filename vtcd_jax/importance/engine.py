@@ -25,7 +25,7 @@ from .arguments import Arguments, arguments_of
 from .calls import at_once, in_order
 from .chunks import pick_chunk
 from .designs import Design, Explicit
-from .passes import MASK, VIDEO, Passes, run_block
+from .passes import MASK, VIDEO, ClipArguments, Passes, run_block
 from .placement import place, places
 from .score import Score, default_scores, score_functions
 from .support import MODES, Support
@@ -114,14 +114,13 @@ def score_blocks(
                 return
             yield from (task._replace(start=s, stop=min(s + rows, task.stop)) for s in range(*task[1:], rows))
 
-    def call(group: list[Task]) -> dict[str, jax.Array]:
-        gates = gates_of(group, design, clips, present, rows)
-        return run_block(
-            passes, model, arguments.of([t.video for t in group], mesh), place(gates, mesh, P(VIDEO, MASK))
-        )
+    def calls() -> Iterator[tuple[list[Task], ClipArguments, jax.Array]]:
+        for group in groups(pieces(), places(mesh, VIDEO)):
+            gates = gates_of(group, design, clips, present, rows)
+            yield group, arguments.of([t.video for t in group], mesh), place(gates, mesh, P(VIDEO, MASK))
 
     ends, parts = {(task.video, task.stop) for task in todo}, []
-    for group, found in in_order(call, groups(pieces(), places(mesh, VIDEO)), at_once(mesh)):
+    for (group, *_), found in in_order(lambda own: run_block(passes, model, *own[1:]), calls(), at_once(mesh)):
         for piece in _blocks(group, found, clips):
             parts.append(piece)
             if (piece.video, piece.stop) in ends:
