@@ -42,7 +42,10 @@ class Arguments:
     _last: dict[tuple, ClipArguments] = field(default_factory=dict)
 
     def of(self, videos: Sequence[int], mesh: Mesh | None = None) -> ClipArguments:
-        """The arguments of a call on these clips, [task, …], on its devices; the last ones are kept there."""
+        """The arguments of a call on these clips, [task, …], on its devices; the last ones are kept there.
+
+        Not for several threads at once.
+        """
         wanted = (*videos, mesh)
         if wanted not in self._last:
             self._last.clear()
