@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
@@ -30,10 +31,9 @@ class PatchEmbed(nn.Module):
         """[batch, time, height, width, colour] -> [batch, time', height', width', channel]."""
         shape = (self.tubelet, self.patch, self.patch, video.shape[-1], self.width)
         kernel = self.param("kernel", _patch_init, shape)
-        embedded = to_patches(video, self.tubelet, self.patch) @ kernel.reshape(-1, self.width).astype(video.dtype)
-        if not self.bias:
-            return embedded
-        return embedded + self.param("bias", nn.initializers.zeros, (self.width,)).astype(video.dtype)
+        bias = self.param("bias", nn.initializers.zeros, (self.width,)).astype(video.dtype) if self.bias else None
+        weights = kernel.reshape(-1, self.width).astype(video.dtype), bias
+        return affine(to_patches(video, self.tubelet, self.patch), weights)
 
 
 def _patch_init(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
@@ -72,11 +72,12 @@ Activation = Literal["gelu", "quick_gelu"]
 
 
 def activate(x: jax.Array, activation: Activation) -> jax.Array:
-    """ "gelu": the exact (erf) form. "quick_gelu": ``x · sigmoid(1.702 x)``, as in CLIP."""
+    """ "gelu": the exact (erf) form. "quick_gelu": ``x · sigmoid(1.702 x)``, as in CLIP. Computed in float32."""
+    wide = x.astype(jnp.float32)
     if activation == "quick_gelu":
-        return x * nn.sigmoid(1.702 * x)
+        return (wide * nn.sigmoid(1.702 * wide)).astype(x.dtype)
     # jax.nn.gelu goes through erfc, which takes more than twice as long on a CPU.
-    return 0.5 * x * (1 + jax.lax.erf(x * (2**-0.5)))
+    return (0.5 * wide * (1 + jax.lax.erf(wide * (2**-0.5)))).astype(x.dtype)
 
 
 class Mlp(nn.Module):

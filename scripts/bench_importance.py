@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from bench_problem import TINY, Problem, operations, problem
-from bench_tools import seconds
+from bench_tools import matmul_rate, seconds
 
 from vtcd_jax.importance.arguments import arguments_of
 from vtcd_jax.importance.chunks import call_memory, pick_chunk
@@ -63,14 +63,6 @@ class Engine:
         return TINY if self.tiny else videomae.classifier_config(self.size)
 
 
-def device_rate(dtype: str, size: int) -> float:
-    """Operations per second of a square matrix product, the best of several runs."""
-    square = jax.random.normal(jax.random.key(0), (size, size)).astype(dtype)
-    product = jax.jit(lambda a: a @ a)
-    jax.block_until_ready(product(square))
-    return 2 * size**3 / min(seconds(lambda: product(square), 4) for _ in range(5))
-
-
 def measure_engine(settings: Engine) -> dict[str, Any]:
     """All that is printed."""
     n = settings.masks
@@ -90,9 +82,9 @@ def measure_engine(settings: Engine) -> dict[str, Any]:
 
     run(0)  # compiles
     size = 64 if settings.tiny else 2048 if jax.default_backend() == "cpu" else 8192
-    rates, times = [], []
+    rate, rates, times = matmul_rate(size, passes.dtype, 4), [], []
     for repeat in range(settings.repeats):
-        rates.append(device_rate(passes.dtype, size))
+        rates.append(max(rate() for _ in range(5)))
         times.append(seconds(lambda first=n * (repeat % 2): run(first)) / n)
     if settings.profile:
         with jax.profiler.trace(settings.profile):

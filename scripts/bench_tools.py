@@ -11,12 +11,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-TOLERANCE = 1e-4  # largest difference over largest magnitude between the results of the two halves
+# Largest difference over largest magnitude between the results of the two halves, by the coarser of their precisions.
+TOLERANCE = {"float32": 1e-4, "bfloat16": 0.05}
+Dtype = Literal["float32", "bfloat16"]
 
 Ask = Callable[..., dict[str, Any]]
 
@@ -39,12 +42,14 @@ def seconds(run: Callable[[], Any], repeats: int = 1) -> float:
     return (time.perf_counter() - begun) / repeats
 
 
-def matmul_rate(size: int) -> Callable[[], float]:
-    """A function that measures the float32 operations per second of a square matrix product."""
-    square = jax.random.normal(jax.random.key(0), (size, size))
-    product = jax.jit(lambda a: a @ a)
+def matmul_rate(size: int, dtype: str = "float32", repeats: int = 8) -> Callable[[], float]:
+    """A function that measures the operations per second of a square matrix product. On a CPU the results of 16-bit
+    products are float32, as the library has them there."""
+    square = jax.random.normal(jax.random.key(0), (size, size)).astype(dtype)
+    results = jnp.float32 if jax.default_backend() == "cpu" else dtype
+    product = jax.jit(lambda a: jnp.matmul(a, a, preferred_element_type=results))
     jax.block_until_ready(product(square))
-    return lambda: 2 * size**3 / seconds(lambda: product(square), 8)
+    return lambda: 2 * size**3 / seconds(lambda: product(square), repeats)
 
 
 def difference(got: np.ndarray, expected: np.ndarray) -> float:

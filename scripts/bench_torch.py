@@ -4,11 +4,12 @@
 
 It says "ready", then answers each line of its input, a JSON list, with a line of JSON:
 
-    ["load", FILE]           {}: takes the network of a safetensors file in place of the one before. The file holds our
+    ["load", FILE, DTYPE]    {}: takes the network of a safetensors file in place of the one before. The file holds our
                              parameters as ``params/…`` and the inputs as ``inputs/…`` in our layouts; its metadata the
                              ``network`` (a key of ``NETWORKS``) and its ``config``; for masked passes also ``gates``
-                             [mask, concept] and per block ``ids/i`` int32 [token, head]
-    ["rate", SIZE]           {"rate": operations per second of a square float32 matrix product}
+                             [mask, concept] and per block ``ids/i`` int32 [token, head]. It computes with DTYPE,
+                             "float32" or "bfloat16"
+    ["rate", SIZE, DTYPE]    {"rate": operations per second of a square matrix product}
     ["run", REPEATS]         {"seconds": of these passes together}
     ["save", FILE]           {}: writes the results of a pass, in the layouts of our ``Output``
     ["masks", START, STOP]   {"seconds": of these masked passes together, "logits": [mask, class]}
@@ -47,6 +48,7 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "viclip": clip.ViCLIP,
     "text": clip.TextTower,
 }
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -59,12 +61,15 @@ class Loaded:
     set_gates: Callable[[Tensor], None] | None
 
 
-def load(path: str) -> Loaded:
+def load(path: str, dtype: str = "float32") -> Loaded:
     with safe_open(path, "pt") as source:
         about = source.metadata()
         tensors = {name: source.get_tensor(name) for name in source.keys()}  # noqa: SIM118  # not iterable itself
     network = NETWORKS[about["network"]](within(tensors, "params"), json.loads(about["config"])).eval()
-    inputs = within(tensors, "inputs")
+    network.to(DTYPES[dtype])
+    inputs = {
+        name: a.to(DTYPES[dtype]) if a.is_floating_point() else a for name, a in within(tensors, "inputs").items()
+    }
     if "video" in inputs:
         inputs["video"] = inputs["video"].permute(0, 4, 1, 2, 3).contiguous()
     if "query" in inputs:
@@ -93,8 +98,8 @@ def run_masks(loaded: Loaded, start: int, stop: int) -> dict[str, Any]:
     return {"seconds": seconds, "logits": logits}
 
 
-def matmul_rate(size: int, repeats: int = 8) -> float:
-    square = torch.randn(size, size)
+def matmul_rate(size: int, dtype: str = "float32", repeats: int = 8) -> float:
+    square = torch.randn(size, size).to(DTYPES[dtype])
     for _ in range(2):
         begun = time.perf_counter()
         for _ in range(repeats):
