@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -75,6 +77,42 @@ def test_a_folder_holds_an_image_for_every_clip(tmp_path):
         with_query(plain(2), tmp_path)
     paint(tmp_path / "clip1.png", box=(0, 0, 4, 4))
     assert with_query(plain(2), tmp_path).query[:, 0].sum((1, 2)).tolist() == [16, 4]
+
+
+def named(*names: str) -> Clips:
+    video = np.random.default_rng(0).integers(0, 256, (len(names), 3, 16, 16, 3), np.uint8)
+    return Clips.make(video, names)
+
+
+def test_images_lie_in_folders_like_the_clips(tmp_path):
+    for place, box in (("cat/001.png", (0, 0, 8, 8)), ("dog/001.png", (0, 0, 4, 4)), ("001.png", (0, 0, 16, 16))):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        paint(tmp_path / place, box=box)
+    clips = named("cat/001.mp4", "dog/001.mp4", "001.mp4")
+    assert with_query(clips, tmp_path).query.sum((1, 2, 3)).tolist() == [16, 4, 64]
+
+
+def test_an_image_that_fits_two_clips_is_refused(tmp_path):
+    paint(tmp_path / "001.png")
+    assert with_query(named("cat/001.mp4", "002.mp4")[[0]], tmp_path).query.any()  # its file name will do
+    for names in (("cat/001.mp4", "dog/001.mp4"), ("001.mp4", "001.avi"), ("cat/001.mp4", "001.mp4")):
+        with pytest.raises(
+            InputError, match=rf"001\.png: fits two clips, {names[0]} and {names[1]}; give each its own"
+        ):
+            with_query(named(*names), tmp_path)
+    for name in ("001.mp4", "001.avi"):
+        paint(tmp_path / f"{name}.png")
+    assert with_query(named("001.mp4", "001.avi"), tmp_path).query.any((1, 2, 3)).all()
+
+
+def test_another_query_is_another_clip():
+    """The hash names a clip in all that is kept; the pixels' alone says on which side of a split it lies."""
+    one, other = np.zeros((2, 2, 3, 16, 16), bool)
+    one[:, 0, :4], other[:, 0, 4:8] = True, True
+    clips = plain(2)
+    asked = [dataclasses.replace(clips, query=query) for query in (one, one.astype(np.float32), other)]
+    assert asked[0].hashes == asked[1].hashes and not set(asked[0].hashes) & set(asked[2].hashes)
+    assert clips.hashes == clips.pixel_hashes == asked[2].pixel_hashes and asked[0][[1]].hashes == asked[0].hashes[1:]
 
 
 def test_without_an_image_the_first_true_mask_is_the_query():

@@ -2,8 +2,8 @@
 
 Axes: ``video`` counts clips, ``time`` frames; pixels are ``uint8`` RGB at the size that the model takes, not
       yet
-normalised. The content hash of a clip seeds every random draw about it, so that neither the order of the
-clips nor the company they keep changes a result.
+normalised. The hash of a clip names it in all that is kept, and seeds every random draw about it, so that neither the order of
+the clips nor the company they keep changes a result.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -24,13 +25,19 @@ def content_hash(clip: np.ndarray) -> str:
     return digest.hexdigest()
 
 
+def query_hash(pixels: str, query: np.ndarray) -> str:
+    """SHA-256 (hex) of a clip's pixel hash and its query mask, as a network sees both."""
+    seen = np.ascontiguousarray(query, np.float32)
+    return hashlib.sha256(f"{pixels}{seen.shape}".encode() + seen.tobytes()).hexdigest()
+
+
 @dataclass(frozen=True, eq=False)
 class Clips:
     """A set of clips of one size and length.
 
     video:   uint8 [video, time, height, width, 3], RGB
     names:   one unique name per clip: a path below the folder that was read, or a world id
-    hashes:  sha256 (hex) of each clip's pixels
+    pixel_hashes: sha256 (hex) of each clip's pixels
     labels:  int32 [video], index into the model's labels, -1 where unknown
     masks:   true masks by name ("target", "target_whole", "occluder", "container"), each bool
              [video, time, height, width]; empty where unknown
@@ -41,7 +48,7 @@ class Clips:
 
     video: np.ndarray
     names: tuple[str, ...]
-    hashes: tuple[str, ...]
+    pixel_hashes: tuple[str, ...]
     labels: np.ndarray
     masks: dict[str, np.ndarray] = field(default_factory=dict)
     query: np.ndarray | None = None
@@ -81,6 +88,13 @@ class Clips:
         hashes = tuple(content_hash(clip) for clip in video)
         return cls(video, names, hashes, numbers.astype(np.int32), masks, query)
 
+    @cached_property
+    def hashes(self) -> tuple[str, ...]:
+        """sha256 (hex) of all that a network sees of each clip: the pixels, and the query mask where there is one."""
+        if self.query is None:
+            return self.pixel_hashes
+        return tuple(query_hash(h, q) for h, q in zip(self.pixel_hashes, self.query, strict=True))
+
     def __len__(self) -> int:
         return len(self.names)
 
@@ -90,7 +104,7 @@ class Clips:
         return Clips(
             video=self.video[rows],
             names=tuple(self.names[i] for i in rows),
-            hashes=tuple(self.hashes[i] for i in rows),
+            pixel_hashes=tuple(self.pixel_hashes[i] for i in rows),
             labels=self.labels[rows],
             masks={name: mask[rows] for name, mask in self.masks.items()},
             query=None if self.query is None else self.query[rows],

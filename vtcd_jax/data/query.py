@@ -16,9 +16,10 @@ from vtcd_jax.models.errors import InputError
 def with_query(clips: Clips, path: str | Path | None) -> Clips:
     """The clips with query masks: bool [video, time, height, width], empty after frame 0.
 
-    path: an image whose non-zero pixels mark the object (for a single clip), or a folder with an image per clip, called
-          like the clip; None takes the clips' own, or else frame 0 of their "target" masks.
-    Raises InputError for images that are missing, damaged or empty.
+    path: an image whose non-zero pixels mark the object (for a single clip), or a folder with an image per clip, at the
+          clip's path below its own folder (cat/001.mp4 -> cat/001.png, or cat/001.mp4.png), or by its file name alone
+          (001.png) where no other clip has it. None takes the clips' own, or else frame 0 of their "target" masks.
+    Raises InputError for images that are missing, ambiguous, damaged or empty.
     """
     if path is None:
         if clips.query is not None or "target" not in clips.masks:
@@ -41,7 +42,20 @@ def _files(clips: Clips, path: Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise InputError(f"{path}: no such file or folder of query masks")
-    files = [path / f"{Path(name).with_suffix('').name}.png" for name in clips.names]
+    files = [_file_of(name, path) for name in clips.names]
     if missing := [file for file in files if not file.is_file()]:
         raise InputError(f"{missing[0]}: is missing ({len(missing)} of {len(files)} are); every clip needs one")
+    takers: dict[Path, str] = {}
+    for name, file in zip(clips.names, files, strict=True):
+        if file in takers:
+            own = ", ".join(f"{path / clip}.png" for clip in (takers[file], name))
+            raise InputError(f"{file}: fits two clips, {takers[file]} and {name}; give each its own: {own}")
+        takers[file] = name
     return files
+
+
+def _file_of(clip: str, folder: Path) -> Path:
+    """The image of a clip: at the clip's own path (its suffix kept or not), else by its file name alone."""
+    names = [Path(f"{clip}.png"), Path(clip).with_suffix(".png")]
+    places = [folder / name for name in (*names, *(Path(name.name) for name in names))]
+    return next((place for place in places if place.is_file()), folder / names[1])
