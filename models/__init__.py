@@ -5,10 +5,11 @@ changed; ``load`` reads a converted or shipped model folder. Imports nothing of 
 """
 
 from .errors import InputError, nearest
+from .keys import Seed, as_key
 from .prompts import with_prompts
 from .registry import build, families, param_shapes
 from .store import load, names, save, tokenizer_of
-from .taps import Tap, example_inputs, forward, sites
+from .taps import Tap, example_inputs, forward, output_shapes, sites
 from .tokenizer import Tokenizer, read_tokenizer
 from .types import Edit, Inputs, Model, Output, Preprocessing
 
@@ -19,8 +20,10 @@ __all__ = [
     "Model",
     "Output",
     "Preprocessing",
+    "Seed",
     "Tap",
     "Tokenizer",
+    "as_key",
     "build",
     "example_inputs",
     "families",
@@ -28,6 +31,7 @@ __all__ = [
     "load",
     "names",
     "nearest",
+    "output_shapes",
     "param_shapes",
     "read_tokenizer",
     "save",

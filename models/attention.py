@@ -3,7 +3,7 @@
     stream             [batch, sequence, token, channel]; ``Grid`` says where its tokens lie
     query, key, value  [batch, time, height, width, head, channel], unscaled; special tokens beside them in ``…_cls``
     mixed              the per-head result before the output projection, in the same layout
-    key_logit          what is added to the logits that a key takes part in, channel of one: zeros unless edited
+    key_logit          logarithm of how much of a key is seen, added to its logits, channel of one: zeros unless edited
 
 On the CPU a head at a time is worked through, in runs of queries whose logits stay in cache, scaled once at the query
 and normalised after the product with the values: the same numbers as the textbook form, three times sooner.
@@ -71,14 +71,35 @@ def attend(
 ) -> jax.Array:
     """``softmax(query·keyᵀ / √channel + added) · value`` over the tokens of each sequence. Softmax in float32.
 
+    The softmax does not change when the same is added to all logits, so hiding every key would hide none. The result is
+    therefore multiplied by how much a query sees of the key that it sees most of (``seen_most``): 1 where any key is
+    untouched, 0 where all are hidden.
+
     query: [*sequence, query token, head, channel].  key, value: [*sequence, key token, head, channel].
     mask:  bool [query token, key token], True = seen; None = all are seen.
-    added: [*sequence, key token, head, 1], to a key's logits; None: nothing. Returns the shape of ``query``.
+    added: [*sequence, key token, head, 1], to a key's logits: 0 all of it is seen, -inf nothing; None: all of all.
+    Returns the shape of ``query``.
     """
     operands = [query, key, value] if added is None else [query, key, value, added]
     flat = [a.reshape(-1, *a.shape[-3:]) for a in operands]
     mixed = jax.lax.platform_dependent(*flat, cpu=partial(_attend_cpu, mask=mask), default=partial(_attend, mask=mask))
-    return mixed.reshape(query.shape)
+    mixed = mixed.reshape(query.shape)
+    return mixed if added is None else mixed * seen_most(added, mask).astype(mixed.dtype)
+
+
+def seen_most(added: jax.Array, mask: np.ndarray | None = None) -> jax.Array:
+    """How much is seen of the key that is seen most: [*sequence, 1 or query token, head, 1] in [0, 1].
+
+    added, mask: see ``attend``. Linear in the share that is seen when all keys share one, so that paths of soft gates
+    integrate well; where several keys are seen most, they share the slope evenly.
+    """
+    keys = jnp.swapaxes(added[..., 0], -1, -2)  # [*sequence, head, key]
+    if mask is None:
+        most = keys.max(-1)[..., None, :, None]
+    else:
+        of_query = jnp.where(mask, keys[..., None, :], -jnp.inf).max(-1)  # [*sequence, head, query]
+        most = jnp.swapaxes(of_query, -1, -2)[..., None]
+    return jnp.exp(jnp.where(most > 0, 0.0, most))
 
 
 def causal_mask(tokens: int, ahead: int = 0) -> np.ndarray:

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from .errors import InputError
+from .keys import Seed, as_key
 from .taps import Tap, example_inputs
 from .types import Family, Inputs, Model, Preprocessing
 
@@ -45,19 +46,19 @@ def build(
     config: Any,
     *,
     params: Any = None,
-    key: jax.Array | None = None,
+    key: Seed | None = None,
     labels: Sequence[str] = (),
     preprocessing: Preprocessing | None = None,
     name: str = "",
 ) -> Model:
-    """A model from its config: with the given parameters, or randomly initialised from ``key`` (default: seed 0)."""
+    """A model from its config: with the given parameters, or randomly initialised from ``key`` (default: 0)."""
     kind = family(config.family)
     module = kind.module(config)
     preprocessing = preprocessing or kind.preprocessing(config)
     model = Model(params, module, config, preprocessing, tuple(labels), name or config.family)
     if params is None:
         inputs = example_inputs(model)
-        key = jax.random.key(0) if key is None else key
+        key = as_key(0 if key is None else key)
         blank = jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), inputs)
         init = jax.jit(lambda k, x: module.init(k, x, Tap({}, ()))["params"])
         model = dataclasses.replace(model, params=init(key, blank))

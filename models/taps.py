@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping
 import jax
 import jax.numpy as jnp
 
-from .errors import nearest
+from .errors import InputError, nearest
 from .types import Edit, Inputs, Model, Output
 
 
@@ -69,23 +69,29 @@ def _edited(site: str, value: jax.Array, edit: Edit) -> jax.Array:
 
 
 def forward(
-    model: Model, inputs: Inputs, *, edits: Mapping[str, Edit] | None = None, capture: Collection[str] = ()
+    model: Model, inputs: Inputs, *, edits: Mapping[str, Edit] | None = None, capture: str | Collection[str] = ()
 ) -> tuple[Output, dict[str, jax.Array]]:
     """One pass of the network. Pure; the only entry to it.
 
     edits:   site -> ``Edit``, applied before the value is captured and used.
-    capture: sites whose values come back, in the layouts of ``sites(model)``.
+    capture: sites whose values come back, in the layouts of ``sites(model)``; a single one may stand alone.
     Without text in ``inputs`` the model's ``prompts``, where it has them, are what clips are compared with.
-    Raises ValueError at trace time for a site the network does not have.
+    Raises ValueError at trace time for a site the network does not have, and InputError for video that is not
+    normalised (whole numbers).
     """
-    tap = Tap(edits or {}, capture)
+    tap = Tap(edits or {}, (capture,) if isinstance(capture, str) else capture)
     output = model.module.apply({"params": model.params}, complete_inputs(model, inputs), tap)
     tap.check()
     return output, tap.captured  # type: ignore[return-value]  # apply is untyped
 
 
 def complete_inputs(model: Model, inputs: Inputs) -> Inputs:
-    """As arrays, with the model's ``prompts`` where no text is given."""
+    """As arrays, with the model's ``prompts`` where no text is given. Raises InputError for video of whole numbers."""
+    if not jnp.issubdtype(inputs.video.dtype, jnp.floating):
+        raise InputError(
+            f"the video is {inputs.video.dtype}: a network takes normalised values; give "
+            "Inputs(model.preprocessing.normalise(video))"
+        )
     if inputs.text is None and inputs.text_features is None:
         inputs = dataclasses.replace(inputs, text_features=model.prompts)
     # A mask of tokens stays as it is: its count of visible tokens is read from it where it is concrete.
@@ -103,6 +109,17 @@ def example_inputs(model: Model, batch: int = 1) -> Inputs:
     query = jax.ShapeDtypeStruct(frames, jnp.float32) if "query" in needs else None
     text = jax.ShapeDtypeStruct((1, model.config.context_length), jnp.int32) if "text" in needs else None
     return Inputs(jax.ShapeDtypeStruct((*frames, 3), jnp.float32), text=text, query=query)  # type: ignore[arg-type]
+
+
+def output_shapes(model: Model) -> Output:
+    """What the network predicts of one clip, as ``jax.ShapeDtypeStruct``; a video-text network without ``prompts`` has
+    no logits then. Costs no arithmetic."""
+    return jax.eval_shape(_output, model, dataclasses.replace(example_inputs(model), text=None))
+
+
+def _output(model: Model, inputs: Inputs) -> Output:
+    """A function of the module, so that JAX traces it once for equal networks."""
+    return forward(model, inputs)[0]
 
 
 def sites(model: Model) -> dict[str, jax.ShapeDtypeStruct]:

@@ -15,12 +15,15 @@ import numpy as np
 from flax import linen as nn
 from flax import struct
 
+from .errors import InputError
+
 
 @struct.dataclass
 class Inputs:
     """A preprocessed batch.
 
-    video:      float [batch, time, height, width, 3], normalised as the network's ``Preprocessing`` says.
+    video:      float [batch, time, height, width, 3], normalised by the network's ``Preprocessing.normalise``; that
+                floating values are normalised is not checked.
     text:       int [text, token], token ids (video-text networks).
     query:      float [batch, time, height, width] in [0, 1], the mask of the object to follow (TCOW).
     token_mask: bool [batch, time', height', width'] on the token grid, True = hidden from the encoder (VideoMAE).
@@ -79,7 +82,12 @@ class Preprocessing:
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
     def normalise(self, video: np.ndarray) -> np.ndarray:
-        """uint8 RGB [..., 3] -> float32, ``(value / 255 - mean) / std``."""
+        """RGB [..., 3] from 0 to 255, uint8 or floating -> float32, ``(value / 255 - mean) / std``.
+
+        Raises InputError for floating pixels of another range: values in [0, 1] (which once more divided by 255 would
+        be almost black), and values that are normalised already.
+        """
+        check_pixels(video)
         scale = np.float32(1) / (np.float32(255) * np.asarray(self.std, np.float32))
         shift = np.asarray(self.mean, np.float32) / np.asarray(self.std, np.float32)
         return np.asarray(video, np.float32) * scale - shift
@@ -91,6 +99,19 @@ class Preprocessing:
     def from_json(cls, fields: dict[str, Any]) -> Preprocessing:
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
         return cls(**values)
+
+
+def check_pixels(video: np.ndarray) -> None:
+    """Raises InputError for pixels that do not run from 0 to 255; uint8 ones always do."""
+    if video.dtype == np.uint8 or not video.size:
+        return
+    low, high = float(video.min()), float(video.max())
+    if not (low >= 0 and high <= 255):
+        raise InputError(
+            f"pixels run from {low:g} to {high:g}, not from 0 to 255; give uint8 RGB, and normalise only once"
+        )
+    if 0 < high <= 1:
+        raise InputError("pixels run from 0 to 1, not from 0 to 255; multiply them by 255, or give uint8 RGB")
 
 
 class Family(NamedTuple):

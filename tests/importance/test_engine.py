@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from vtcd_jax import models
-from vtcd_jax.importance import Explicit, LeaveOneOut, Random, Support, find_targets, scores
+from vtcd_jax.importance import Explicit, LeaveOneOut, Random, Support, Targets, find_targets, scores
 from vtcd_jax.importance.curves import curve_gates, curves_from_scores, removal_counts
 from vtcd_jax.importance.engine import score_blocks
 from vtcd_jax.importance.passes import run_block
@@ -44,14 +46,15 @@ def test_masks_do_to_a_projection_what_the_released_hooks_do(golden, kind):
 
 
 def test_nothing_removed_is_the_plain_pass(model, clips, support):
-    found = scores(model, clips, support, np.ones((1, 8), np.float32), score="logit")["logit"][:, 0]
+    own = Targets(clips.labels)
+    found = scores(model, clips, support, np.ones((1, 8), np.float32), score="logit", targets=own)["logit"][:, 0]
     logits = forward(model, Inputs(model.preprocessing.normalise(clips.video)))[0].logits
     np.testing.assert_allclose(found, np.asarray(logits)[np.arange(3), clips.labels], atol=1e-5)
 
 
 def test_a_masked_pass_equals_the_edit_by_hand(model, clips, support):
     gates = np.random.default_rng(2).integers(0, 2, (5, 8)).astype(np.float32)
-    found = scores(model, clips, support, gates, score="logit")["logit"]
+    found = scores(model, clips, support, gates, score="logit", targets=Targets(clips.labels))["logit"]
     for video in range(3):
         for row, gate in enumerate(gates):
             edits = {}
@@ -100,7 +103,7 @@ def test_one_compilation_serves_all_clips_and_masks(model, clips, support):
 
 def test_several_scores_come_from_one_pass_and_agree_with_their_meaning(model, clips, support):
     names = ("accuracy", "probability", "log_probability", "margin", "logit")
-    found = scores(model, clips, support, np.ones((1, 8), np.float32), score=names)
+    found = scores(model, clips, support, np.ones((1, 8), np.float32), score=names, targets=Targets(clips.labels))
     logits = np.asarray(forward(model, Inputs(model.preprocessing.normalise(clips.video)))[0].logits, np.float64)
     probability = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     for video, label in enumerate(clips.labels):
@@ -149,7 +152,7 @@ def test_curves_start_untouched_and_end_with_nothing_left(model, clips, support)
     order = np.arange(8)
     counts = removal_counts(8, 4)
     gates = curve_gates(order, counts, 2, jax.random.key(0))
-    found = scores(model, clips, support, gates, score="logit")["logit"]
+    found = scores(model, clips, support, gates, score="logit", targets=Targets(clips.labels))["logit"]
     curve = curves_from_scores("logit", counts, 8, found, 2)
     ends = scores(model, clips, support, np.array([[1.0] * 8, [0.0] * 8], np.float32), score="logit")["logit"]
     np.testing.assert_allclose(curve.scores[:, :, 0], np.broadcast_to(ends[:, 0], (3, 3)), atol=1e-5)
@@ -170,6 +173,54 @@ def test_targets(model, clips):
     np.testing.assert_array_equal(find_targets(model, clips).label, np.asarray(logits).argmax(1))
     with pytest.raises(InputError, match="unknown target class 'droping'; nearest: 'dropping'"):
         find_targets(model, clips, target="droping")
+
+
+def test_without_targets_the_score_is_about_what_the_network_says(model, clips, support):
+    """As in ``cris``: labels, wrong or missing, make no difference."""
+    rows = np.ones((1, 8), np.float32)
+    found = scores(model, clips, support, rows, score="log_probability")["log_probability"]
+    predicted = scores(model, clips, support, rows, score="log_probability", targets=find_targets(model, clips))
+    np.testing.assert_array_equal(found, predicted["log_probability"])
+    unlabelled = dataclasses.replace(clips, labels=np.full(3, -1, np.int32))
+    again = scores(model, unlabelled, support, rows, score="log_probability")["log_probability"]
+    np.testing.assert_array_equal(found, again)
+    assert not np.allclose(find_targets(model, clips).label, clips.labels)
+
+
+@pytest.mark.parametrize(
+    "label, said",
+    [
+        (-1, r"has no label \(-1\)"),
+        (3, "has label 3, and the model has 3 classes"),
+        (-2, "has label -2"),
+        (99, "has label 99"),
+    ],
+)
+def test_a_clip_without_a_class_is_not_scored_on_another(model, clips, support, label, said):
+    """An index outside the classes would be taken for the last or the first of them."""
+    targets = Targets(np.array([0, label, 1], np.int32))
+    for score in ("log_probability", "accuracy", "margin"):
+        with pytest.raises(InputError, match=f"clip 'b' {said}.*target="):
+            scores(model, clips, support, np.ones((1, 8), np.float32), score=score, targets=targets)
+
+
+def test_a_target_is_an_index_of_any_integer_type(model, clips):
+    for one in (1, np.int64(1), np.uint8(1), jnp.int32(1), "1", "DROPPING"):
+        np.testing.assert_array_equal(find_targets(model, clips, target=one).label, [1, 1, 1])
+    for bad in (True, -1, np.int64(-1), 3, "3", "-1"):
+        with pytest.raises(InputError, match="target"):
+            find_targets(model, clips, target=bad)
+
+
+def test_classes_without_names_have_indices(clips, support):
+    nameless = models.build(videomae.VideoMAEConfig(num_classes=4, **SMALL))
+    assert find_targets(nameless, clips, target=3).label.tolist() == [3, 3, 3]
+    logits = forward(nameless, Inputs(nameless.preprocessing.normalise(clips.video)))[0].logits
+    assert find_targets(nameless, clips).label.tolist() == np.asarray(logits).argmax(1).tolist()
+    with pytest.raises(InputError, match="out of range; the model has 4 classes"):
+        find_targets(nameless, clips, target=4)
+    with pytest.raises(InputError, match="clip 'a' has label 4"):
+        scores(nameless, clips, support, np.ones((1, 8), np.float32), score="logit", targets=Targets(np.full(3, 4)))
 
 
 def test_bad_requests_are_named(model, clips, support):

@@ -11,7 +11,7 @@ import pytest
 import vtcd_jax as vtcd
 from vtcd_jax.concepts import Concepts
 from vtcd_jax.concepts.config import NmfConfig, SlicConfig
-from vtcd_jax.importance import Support, scores
+from vtcd_jax.importance import Support, Targets, scores
 from vtcd_jax.importance.gradients import gradient_gate, integrated_gradients
 from vtcd_jax.importance.occluding import occlusion, soft_support
 from vtcd_jax.models import InputError
@@ -23,10 +23,12 @@ def concepts(model, clips) -> Concepts:
     return vtcd.concepts.discover(model, clips, slic=slic, nmf=NmfConfig(max_steps=50, refits=0), key=jax.random.key(0))
 
 
-def ends(model, clips, concepts: Concepts) -> np.ndarray:
+def ends(model, clips, concepts: Concepts, mode: str = "zero") -> np.ndarray:
     """v(1) - v(0) of each clip."""
     gates = np.stack([np.ones(len(concepts)), np.zeros(len(concepts))]).astype(np.float32)
-    found = scores(model, clips, Support(concepts.ids, len(concepts)), gates, score="logit")["logit"]
+    found = scores(model, clips, Support.of(concepts), gates, score="logit", mode=mode, targets=Targets(clips.labels))[
+        "logit"
+    ]
     return found[:, 0] - found[:, 1]
 
 
@@ -37,6 +39,17 @@ def test_integrated_gradients_sum_to_what_removing_everything_costs(model, clips
     assert (found.per_video[~found.present] == 0).all() and (found.se_masks == 0).all()
 
 
+def test_integrated_gradients_of_hidden_keys_sum_to_what_hiding_everything_costs(model, clips, concepts):
+    """Tubelets tile the clip, so the path ends where no query sees a key: it must come there without a jump."""
+    found = integrated_gradients(model, clips, concepts, score="logit", steps=16, target="dropping", mode="neg_inf")
+    clips = dataclasses.replace(clips, labels=np.ones(3, np.int32))
+    costs = ends(model, clips, concepts, "neg_inf")
+    assert np.abs(costs).min() > 1e-3
+    np.testing.assert_allclose(found.per_video.sum(1), costs, rtol=2e-3, atol=2e-5)
+    slope = gradient_gate(model, clips, concepts, score="logit", target="dropping", mode="neg_inf")
+    assert np.isfinite(slope.per_video).all() and np.isfinite(found.per_video).all()
+
+
 def test_the_slope_at_the_untouched_clip_is_that_of_the_score(model, clips, concepts):
     """Against a difference quotient of soft gates."""
     found = gradient_gate(model, clips, concepts, score="logit", target="dropping")
@@ -44,7 +57,8 @@ def test_the_slope_at_the_untouched_clip_is_that_of_the_score(model, clips, conc
     concept = int(np.argmax(np.abs(found.per_video[0])))
     gates, step = np.ones((2, len(concepts)), np.float32), 0.02
     gates[0, concept], gates[1, concept] = 1 + step, 1 - step
-    values = scores(model, clips, Support(concepts.ids, len(concepts)), gates, score="logit")["logit"][0]
+    own = Targets(clips.labels)
+    values = scores(model, clips, Support.of(concepts), gates, score="logit", targets=own)["logit"][0]
     np.testing.assert_allclose(found.per_video[0, concept], (values[0] - values[1]) / (2 * step), rtol=0.02)
 
 
@@ -57,9 +71,9 @@ def test_occlusion_is_the_drop_without_each_concept(model, clips, concepts):
     found = occlusion(model, clips, concepts, score="logit", target="dropping")
     clips = dataclasses.replace(clips, labels=np.ones(3, np.int32))
     gates = 1 - np.eye(len(concepts), dtype=np.float32)
-    support = Support(concepts.ids, len(concepts))
-    masked = scores(model, clips, support, gates, score="logit")["logit"]
-    untouched = scores(model, clips, support, np.ones((1, len(concepts)), np.float32), score="logit")["logit"]
+    support, asked = Support.of(concepts), {"score": "logit", "targets": Targets(clips.labels)}
+    masked = scores(model, clips, support, gates, **asked)["logit"]
+    untouched = scores(model, clips, support, np.ones((1, len(concepts)), np.float32), **asked)["logit"]
     np.testing.assert_allclose(found.per_video, np.where(support.present(), untouched - masked, 0), atol=4e-6)
 
 

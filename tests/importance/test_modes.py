@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from vtcd_jax import models
-from vtcd_jax.importance import Explicit, Support, scores
+from vtcd_jax.importance import Explicit, Hadamard, Support, Targets, scores
 from vtcd_jax.importance.arguments import donors, mean_values
 from vtcd_jax.importance.support import edits
-from vtcd_jax.models import Edit, InputError, Inputs
+from vtcd_jax.models import Edit, InputError, Inputs, timesformer
 
 forward = jax.jit(models.forward, static_argnames="capture")
 ALL = np.zeros((1, 8), np.float32)
@@ -49,7 +49,10 @@ def test_the_mean_is_that_of_the_heads_tokens_over_all_clips(model, clips, suppo
 
 
 def test_resampling_everything_takes_the_other_clips_keys(model, clips, support):
-    found = scores(model, clips, everywhere(support), Explicit(ALL), score="logit", mode="resample")["logit"][:, 0]
+    own, mode = Targets(clips.labels), "resample"
+    found = scores(model, clips, everywhere(support), Explicit(ALL), score="logit", mode=mode, targets=own)["logit"][
+        :, 0
+    ]
     other = donors(clips)
     assert sorted(other) == [0, 1, 2] and not (other == np.arange(3)).any()
     for video in range(3):
@@ -71,6 +74,73 @@ def test_hidden_keys_take_no_part_in_the_softmax(model, clips, support):
     seen = forward(model, inputs, edits=made, capture=("block_1/attn/mixed", "block_1/attn/value"))[1]
     kept = np.asarray(seen["block_1/attn/value"])[:, :1, :1, :1]
     np.testing.assert_allclose(seen["block_1/attn/mixed"], np.broadcast_to(kept, (1, 2, 2, 2, 2, 8)), atol=1e-6)
+
+
+def test_a_head_of_which_every_key_is_hidden_says_nothing(model, clips, support):
+    """What is added to all logits alike does not change a softmax, and yet the head must be gone."""
+    one = {"block_1/attn/key": np.full_like(support.ids["block_1/attn/key"], -1)}
+    one["block_1/attn/key"][..., 1, :] = 0  # all of the second head
+    whole = Support(one, 1)
+    clip = {site: jax.numpy.asarray(ids[:1]) for site, ids in one.items()}
+    made = edits(jax.numpy.zeros(1), clip, {}, "neg_inf")
+    inputs = Inputs(model.preprocessing.normalise(clips.video[:1]))
+    mixed, untouched = (
+        np.asarray(forward(model, inputs, edits=e, capture="block_1/attn/mixed")[1]["block_1/attn/mixed"])
+        for e in (made, {})
+    )
+    np.testing.assert_allclose(mixed[..., 1, :], 0, atol=1e-20)
+    np.testing.assert_array_equal(mixed[..., 0, :], untouched[..., 0, :])
+    kept, gone = scores(model, clips, whole, [[1.0], [0.0]], score="logit", mode="neg_inf")["logit"].T
+    assert np.abs(kept - gone).min() > 1e-3
+    expected = logits_with(model, clips, 0, {"block_1/attn/mixed": Edit(scale=np.array([1.0, 0.0])[:, None])})
+    found = scores(model, clips, whole, [[0.0]], score="logit", mode="neg_inf", targets=Targets(clips.labels))["logit"]
+    np.testing.assert_allclose(found[0, 0], expected[clips.labels[0]], atol=2e-6)
+
+
+def test_hiding_a_head_bit_by_bit_ends_where_hiding_it_at_once_does(model, clips, support):
+    soft = np.array([[1.0], [0.5], [1e-3], [1e-6], [0.0]], np.float32).repeat(8, axis=1)
+    for ids in (support, everywhere(support)):  # with tokens of no concept, which stay seen, and without
+        found = scores(model, clips, ids, soft, score="logit", mode="neg_inf")["logit"]
+        np.testing.assert_allclose(found[:, 3], found[:, 4], atol=1e-4)
+        assert np.abs(found[:, 0] - found[:, 4]).min() > 1e-3
+
+
+def test_special_tokens_stay_seen_when_every_position_is_hidden():
+    """Queries then see the class token alone."""
+    config = timesformer.TimeSformerConfig(
+        image_size=16, patch_size=8, num_frames=2, width=16, depth=1, num_heads=2, num_classes=3, attention="joint"
+    )
+    network = models.build(config, key=4)
+    inputs = Inputs(np.random.default_rng(0).normal(size=(1, 2, 16, 16, 3)).astype(np.float32))
+    shape = models.sites(network)["block_0/attn/key"].shape
+    made = edits(jax.numpy.zeros(1), {"block_0/attn/key": np.zeros((*shape[:-1], 1), np.int32)}, {}, "neg_inf")
+    seen = forward(network, inputs, edits=made, capture=("block_0/attn/mixed", "block_0/attn/value_cls"))[1]
+    token = np.asarray(seen["block_0/attn/value_cls"])[:, 0, 0]  # [batch, head, channel]
+    np.testing.assert_allclose(
+        seen["block_0/attn/mixed"],
+        np.broadcast_to(token[:, None, None, None], seen["block_0/attn/mixed"].shape),
+        atol=1e-6,
+    )
+
+
+def test_heads_as_players_matter_when_they_are_hidden(model, clips, support):
+    """Every mask of the design ``heads`` hides whole heads."""
+    whole = Support(
+        {"block_1/attn/key": np.broadcast_to(np.arange(2)[:, None], (3, 2, 2, 2, 2, 1)).astype(np.int32)}, 2
+    )
+    design = Hadamard(5, 32, groups=np.arange(2))
+    found = scores(model, clips, whole, design, score="logit", mode="neg_inf")["logit"]
+    assert found.std(1).min() > 1e-3
+
+
+def test_a_donor_has_other_pixels(clips):
+    """A clip listed twice is no donor for itself."""
+    twice = clips[[0, 0, 1, 1, 2]]
+    chosen = donors(twice)
+    assert all(twice.pixel_hashes[d] != own for d, own in zip(chosen, twice.pixel_hashes, strict=True))
+    assert [twice.pixel_hashes[d] for d in chosen[[0, 2, 4]]] == [clips.pixel_hashes[d] for d in donors(clips)]
+    with pytest.raises(InputError, match="at least two with other pixels"):
+        donors(clips[[1, 1]])
 
 
 def test_all_modes_leave_a_clip_alone_where_nothing_is_removed(model, clips, support):
@@ -95,7 +165,8 @@ def test_streams_are_one_head(model, clips, support):
     """Removing all of a stream at a block is a network without what came before it."""
     site = "block_1/resid_pre"
     ids = np.zeros((3, 2, 2, 2, 1, 1), np.int32)
-    found = scores(model, clips, Support({site: ids}, 1), Explicit(ALL[:, :1]), score="logit")["logit"]
+    own, one = Targets(clips.labels), Support({site: ids}, 1)
+    found = scores(model, clips, one, Explicit(ALL[:, :1]), score="logit", targets=own)["logit"]
     expected = logits_with(model, clips, 0, {site: Edit(scale=0.0)})[clips.labels[0]]
     np.testing.assert_allclose(found[0, 0], expected, atol=2e-6)
 

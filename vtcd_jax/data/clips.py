@@ -1,9 +1,8 @@
 """Clips on the host: pixels, names, content hashes, labels and, where known, true masks.
 
-Axes: ``video`` counts clips, ``time`` frames; pixels are ``uint8`` RGB at the size that the model takes, not
-      yet
-normalised. The hash of a clip names it in all that is kept, and seeds every random draw about it, so that neither the order of
-the clips nor the company they keep changes a result.
+Axes: ``video`` counts clips, ``time`` frames; pixels are ``uint8`` RGB at the size that the model takes, not yet
+normalised. The hash of a clip names it in all that is kept, and seeds every random draw about it, so that neither the
+order of the clips nor the company they keep changes a result.
 """
 
 from __future__ import annotations

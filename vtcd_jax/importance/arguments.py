@@ -17,12 +17,13 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from vtcd_jax.data import Clips
+from vtcd_jax.data.same import check_same_clips
 from vtcd_jax.models import InputError, Model
 
 from .passes import VIDEO, ClipArguments, network_inputs, values_of
 from .placement import place
 from .support import Support
-from .targets import Targets
+from .targets import Targets, check_targets
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,10 +73,16 @@ class Arguments:
 
 
 def arguments_of(model: Model, clips: Clips, support: Support, targets: Targets, mode: str = "zero") -> Arguments:
-    """Arguments for a mode; "mean" runs every clip once. Raises InputError for concepts or targets of other clips."""
+    """Arguments for a mode; "mean" runs every clip once.
+
+    Raises InputError for concepts or targets of other clips, or of these in another order, and for a clip whose target
+    is no class of the network.
+    """
     known = {len(ids) for ids in support.ids.values()} | {len(targets.label)}
     if known != {len(clips)}:
         raise InputError(f"{len(clips)} clips, but concepts or targets of {max(known - {len(clips)})}; use `assign`")
+    check_same_clips("concepts", support.hashes, clips, "use `assign` to find them in these clips")
+    check_targets(model, clips, targets)
     if mode == "mean":
         return Arguments(model, clips, support, targets, fill=mean_values(model, clips, tuple(support.ids)))
     if mode == "resample":
@@ -102,13 +109,15 @@ def _token_means(
 
 
 def donors(clips: Clips) -> np.ndarray:
-    """int [video]: for each clip the one whose content hash comes next, whatever the order of the clips.
+    """int [video]: for each clip the one with other pixels whose hash comes next, whatever the order of the clips.
 
-    Raises InputError for a single clip.
+    Raises InputError where all clips have the same pixels.
     """
-    if len(clips) < 2:
-        raise InputError("mode 'resample' takes removed values from another clip; give at least two")
-    order = np.argsort(clips.hashes, kind="stable")
-    chosen = np.empty(len(clips), int)
-    chosen[order] = np.roll(order, -1)
-    return chosen
+    different = sorted(set(clips.pixel_hashes))
+    if len(different) < 2:
+        raise InputError("mode 'resample' takes removed values from another clip; give at least two with other pixels")
+    after = dict(zip(different, [*different[1:], different[0]], strict=True))
+    first: dict[str, int] = {}  # of the clips with equal pixels
+    for video in np.argsort(clips.hashes, kind="stable"):
+        first.setdefault(clips.pixel_hashes[video], int(video))
+    return np.array([first[after[own]] for own in clips.pixel_hashes])

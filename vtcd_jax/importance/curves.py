@@ -6,8 +6,8 @@ Removing the most important concepts first should hurt at once (small area), the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import jax
 import numpy as np
@@ -15,14 +15,14 @@ from jax.sharding import Mesh
 
 from vtcd_jax.concepts import Concepts
 from vtcd_jax.data import Clips
-from vtcd_jax.models import InputError, Model
+from vtcd_jax.models import InputError, Model, Seed, as_key
 
 from .designs import removal_order
 from .engine import scores as run_scores
-from .score import Score, default_scores, score_functions
+from .score import Scores, default_scores, score_functions
 from .student import half_width
 from .support import Support
-from .targets import Targets, find_targets
+from .targets import Class, Targets, find_targets
 
 ORDERS = ("most-first", "least-first", "random")
 
@@ -35,7 +35,8 @@ class Curves:
     orders:   names of the curves: "most-first", "least-first", "random".
     scores:   float64 [order, video, step]; "random" is the mean over the random orders.
     random:   float64 [repeat, video, step], each random order on its own.
-    areas:    float64 [order], area under the mean curve by the trapezoid rule over ``fraction``, x running to 1.
+    areas:    float64 [order], area under the mean curve by the trapezoid rule over ``fraction``, x running to 1; NaN
+              where only some concepts were removed.
     areas_se: float64 [order], its standard error over clips; NaN with one clip.
     """
 
@@ -64,11 +65,11 @@ def attribution_curve(
     concepts: Concepts,
     order: np.ndarray,
     *,
-    score: str | Mapping[str, Score] | None = None,
+    score: Scores | None = None,
     steps: int = 20,
     repeats: int = 5,
-    key: jax.Array,
-    target: str | int | None = None,
+    key: Seed,
+    target: Class | None = None,
     targets: Targets | None = None,
     mode: str = "zero",
     chunk: int | None = None,
@@ -78,22 +79,43 @@ def attribution_curve(
 ) -> Curves:
     """Curves on ``clips`` for concepts ranked by ``order`` (most important first).
 
-    order: int, all concepts, or those of a layer alone (``in_layer``): then the others stay.  mode, chunk, mesh, dtype:
-    as for ``scores``.
+    order: int, all concepts (``Importance.order()``), or some, such as those of a layer (``in_layer``): then the others
+    stay, and the areas are NaN, for curves that end elsewhere cannot be compared by them.  mode, chunk, mesh, dtype: as
+    for ``scores``.
     steps: removals between nothing and everything.  repeats: random orders.  targets: what each clip's score is
-    about, else the class ``target`` for all, else what ``find_targets`` finds.
+    about, else the class ``target`` for all, else what ``find_targets`` finds.  key: seed of the random orders.
+    Raises InputError for an order that repeats or does not know a concept, and for concepts of other clips.
     """
+    order = checked_order(order, len(concepts))
     score = default_scores(model)[0] if score is None else score
     name = next(iter(score_functions(score)))
     targets = find_targets(model, clips, target=target) if targets is None else targets
     counts = removal_counts(len(order), steps)
     design = curve_gates(order, counts, repeats, key, len(concepts))
-    support = Support(concepts.ids, len(concepts))
+    support = Support.of(concepts)
     found = run_scores(
         model, clips, support, design, score=score, targets=targets, mode=mode, chunk=chunk, mesh=mesh, dtype=dtype,
         progress=progress,
     )  # fmt: skip
-    return curves_from_scores(name, counts, len(order), found[name], repeats)
+    curves = curves_from_scores(name, counts, len(order), found[name], repeats)
+    if len(order) == len(concepts):
+        return curves
+    nothing = np.full(len(curves.orders), np.nan)
+    return replace(curves, areas=nothing, areas_se=nothing)
+
+
+def checked_order(order: np.ndarray | Sequence[int], concepts: int) -> np.ndarray:
+    """The order as int [concept]. Raises InputError for other numbers than those of concepts, and for repeats."""
+    found = np.asarray(order)
+    if found.ndim != 1 or not len(found) or not np.issubdtype(found.dtype, np.integer):
+        raise InputError("an order holds the numbers of concepts, most important first; take `Importance.order()`")
+    outside = found[(found < 0) | (found >= concepts)]
+    if len(outside):
+        raise InputError(f"the order has concept {outside[0]}, and there are {concepts}; rank these concepts again")
+    numbers, counts = np.unique(found, return_counts=True)
+    if (counts > 1).any():
+        raise InputError(f"the order has concept {numbers[counts > 1][0]} twice; give each concept once")
+    return found
 
 
 def removal_counts(concepts: int, steps: int) -> np.ndarray:
@@ -109,14 +131,17 @@ def in_layer(order: np.ndarray, concepts: Concepts, layer: int) -> np.ndarray:
 
 
 def curve_gates(
-    order: np.ndarray, counts: np.ndarray, repeats: int, key: jax.Array, concepts: int | None = None
+    order: np.ndarray, counts: np.ndarray, repeats: int, key: Seed, concepts: int | None = None
 ) -> np.ndarray:
     """float32 gates [(2 + repeats) · step, concept]: most first, least first, then the random orders.
 
-    concepts: number of all concepts, where ``order`` has but some.
+    concepts: number of all concepts, where ``order`` has but some. Raises InputError as ``checked_order`` does.
     """
+    order, root = checked_order(order, len(order) if concepts is None else concepts), as_key(key)
+    if repeats < 1:
+        raise InputError(f"--repeats {repeats} must be at least 1 (random orders)")
     randoms = [
-        order[np.asarray(jax.random.permutation(jax.random.fold_in(key, i), len(order)))] for i in range(repeats)
+        order[np.asarray(jax.random.permutation(jax.random.fold_in(root, i), len(order)))] for i in range(repeats)
     ]
     return np.concatenate([removal_order(o, counts, concepts).gates for o in (order, order[::-1], *randoms)])
 
@@ -144,7 +169,12 @@ def released_counts(concepts: int, per_step: int) -> np.ndarray:
 
 
 def layer_importance(order: np.ndarray, layer: np.ndarray) -> dict[int, float]:
-    """Mean of (n - rank) / n over the concepts of each layer, rank from 0 (figure 8, normalised as in the paper)."""
+    """Mean of (n - rank) / n over the concepts of each layer, rank from 0 (figure 8, normalised as in the paper).
+
+    Raises InputError for an order that does not have every concept of ``layer`` once.
+    """
+    if len(checked_order(order, len(layer))) < len(layer):
+        raise InputError(f"the order has {len(order)} of {len(layer)} concepts; layers are compared by all of them")
     rank = np.argsort(order)
     share = (len(order) - rank) / len(order)
     return {int(block): float(share[layer == block].mean()) for block in np.unique(layer)}

@@ -7,10 +7,12 @@ import hashlib
 import jax
 import numpy as np
 
+from vtcd_jax.models.keys import Seed, as_key
 
-def key_bytes(key: jax.Array) -> bytes:
-    """The data of a key of ``jax.random``."""
-    return np.asarray(jax.random.key_data(key)).tobytes()
+
+def key_bytes(key: Seed) -> bytes:
+    """The data of a key of ``jax.random``, or of a seed's."""
+    return np.asarray(jax.random.key_data(as_key(key))).tobytes()
 
 
 def generator(key: bytes, clip_hash: str, index: int) -> np.random.Generator:

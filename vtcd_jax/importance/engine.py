@@ -9,7 +9,7 @@ one block, or as many as the mesh has places along its axis ``video``. Several c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import NamedTuple
 
@@ -24,12 +24,13 @@ from vtcd_jax.models import InputError, Model
 from .arguments import Arguments, arguments_of
 from .calls import at_once, in_order
 from .chunks import pick_chunk
-from .designs import Design, Explicit
+from .designs import Design
+from .gates import Gates, as_design, rows_of
 from .passes import MASK, VIDEO, ClipArguments, Passes, run_block
 from .placement import place, places
-from .score import Score, default_scores, score_functions
+from .score import Scores, check_functions, default_scores, score_functions
 from .support import MODES, Support
-from .targets import Targets
+from .targets import Targets, find_targets
 
 # Rows of gates that are done, and kept, together: enough that a device never waits, few enough for smooth progress.
 BLOCK = 64
@@ -48,9 +49,9 @@ def scores(
     model: Model,
     clips: Clips,
     support: Support,
-    design: Design | np.ndarray,
+    design: Gates,
     *,
-    score: str | Sequence[str] | Mapping[str, Score] | None = None,
+    score: Scores | None = None,
     targets: Targets | None = None,
     mode: str = "zero",
     chunk: int | None = None,
@@ -61,16 +62,22 @@ def scores(
     """Scores of masked passes: name -> float32 [video, mask], NaN beyond the rows that a design gives a clip.
 
     support:  where each concept lies in each clip, rows in the order of ``clips``.
-    design:   which concepts each mask removes; an array [mask, concept] of gates is a design, the same for all clips.
-    score:    names of ``SCORES`` or own functions by name, all from one pass; default: what fits the network.
-    targets:  what each clip's score is about; default: its own class, ``clips.labels``.
+    design:   which concepts each mask removes; gates [mask, concept], an array or lists, are a design, the same for all
+              clips.
+    score:    names of ``SCORES``, or own functions, alone or by name, all from one pass; default: what fits the
+              network.
+    targets:  what each clip's score is about; default: what ``find_targets`` gives (each clip's predicted class, a
+              tracker's masks), as in ``cris``: importance explains what the network says, labels or not. For the true
+              classes give ``Targets(clips.labels)``.
     mode:     what a removed value becomes: "zero", "mean", "resample", "neg_inf" (see ``support``).
     chunk:    rows run together; None picks one (1 on a CPU).
     mesh:     devices with axes "video" and "mask" (``make_mesh``); None: the default one. It changes but rounding.
     dtype:    "float32", "bfloat16", or None: bfloat16 on accelerators. Scores are float32.
     progress: called with the number of passes done, block by block.
+
+    Raises InputError for concepts or targets of other clips, gates of another width, and as ``cris`` does.
     """
-    rows: Design = Explicit(np.asarray(design, np.float32)) if isinstance(design, np.ndarray) else design
+    rows = as_design(design, support.concepts)
     names = default_scores(model) if score is None else score
     out = {name: np.full((len(clips), rows.masks), np.nan, np.float32) for name in score_functions(names)}
     settings = {"mode": mode, "chunk": chunk, "mesh": mesh, "dtype": dtype}
@@ -88,7 +95,7 @@ def score_blocks(
     support: Support,
     design: Design,
     *,
-    score: str | Sequence[str] | Mapping[str, Score],
+    score: Scores,
     targets: Targets | None = None,
     mode: str = "zero",
     chunk: int | None = None,
@@ -102,8 +109,9 @@ def score_blocks(
 
     Raises InputError when a score is not finite, naming the clip and the mask.
     """
-    present = support.present()
-    arguments = arguments_of(model, clips, support, Targets(clips.labels) if targets is None else targets, mode)
+    design, present = as_design(design, support.concepts), support.present()
+    targets = find_targets(model, clips) if targets is None else targets
+    arguments = arguments_of(model, clips, support, targets, mode)
     passes = make_passes(arguments, design.masks, score=score, mode=mode, chunk=chunk, mesh=mesh, dtype=dtype)
     todo = [task for task in tasks(design, present) if not skip(task.video, task.start)]
     model, rows = place(model, mesh, P()), call_rows(design.masks, passes.chunk, mesh)
@@ -170,7 +178,7 @@ def gates_of(group: list[Task], design: Design, clips: Clips, present: np.ndarra
     """float32 [task, row, concept]; missing rows repeat the last."""
     gates = []
     for video, start, stop in group:
-        own = design.rows(clips.hashes[video], start, stop, present[video])
+        own = rows_of(design, clips.hashes[video], start, stop, present[video])
         gates.append(np.pad(own, ((0, rows - len(own)), (0, 0)), mode="edge"))
     return np.stack(gates)
 
@@ -179,7 +187,7 @@ def make_passes(
     arguments: Arguments,
     masks: int,
     *,
-    score: str | Sequence[str] | Mapping[str, Score],
+    score: Scores,
     mode: str = "zero",
     chunk: int | None = None,
     mesh: Mesh | None = None,
@@ -188,7 +196,9 @@ def make_passes(
     """What the compiled function depends on; measures the best chunk where none is given."""
     if mode not in MODES:
         raise InputError(f"unknown mode {mode!r}; known: {', '.join(MODES)}")
-    functions = tuple(score_functions(score).items())
+    named = score_functions(score)
+    check_functions(arguments.model, named, masks=arguments.targets.mask is not None)
+    functions = tuple(named.items())
     rows = padded_rows(masks, mesh)
     passes = Passes(functions, 1, mode, resolved_dtype(dtype), mesh)
     own = rows // places(mesh, MASK)

@@ -10,7 +10,7 @@ Deep Networks". The released code scales features, not gates, and leaves the las
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -27,9 +27,9 @@ from .estimators import Estimate
 from .passes import ClipArguments, Passes, batch_of_one, masked_scores
 from .ranking import baselines
 from .result import Importance, combine
-from .score import Score, default_scores, score_functions
+from .score import SCORES, Score, Scores, default_scores, score_functions
 from .support import Support
-from .targets import Reference, find_targets
+from .targets import Class, Reference, find_targets
 
 FLAT = {"accuracy": "log_probability", "iou": "soft_iou"}  # scores without slope -> what to take instead
 
@@ -40,8 +40,8 @@ def integrated_gradients(
     concepts: Concepts,
     *,
     steps: int = 32,
-    score: str | Mapping[str, Score] | None = None,
-    target: str | int | None = None,
+    score: Scores | None = None,
+    target: Class | None = None,
     reference: Reference = "true",
     mode: str = "zero",
     dtype: str | None = None,
@@ -65,8 +65,8 @@ def gradient_gate(
     clips: Clips,
     concepts: Concepts,
     *,
-    score: str | Mapping[str, Score] | None = None,
-    target: str | int | None = None,
+    score: Scores | None = None,
+    target: Class | None = None,
     reference: Reference = "true",
     mode: str = "zero",
     dtype: str | None = None,
@@ -78,13 +78,15 @@ def gradient_gate(
     return _along(model, clips, concepts, path, "gradient x gate", settings, progress)
 
 
-def smooth_score(model: Model, score: str | Mapping[str, Score] | None) -> str | Mapping[str, Score]:
-    """Raises InputError for a score without slope, with one that has it."""
+def smooth_score(model: Model, score: Scores | None) -> dict[str, Score]:
+    """The score by its name. Raises InputError for a score without slope, with one that has it."""
     if score is None:
-        return next(name for name in default_scores(model) if name not in FLAT)
-    if isinstance(score, str) and score in FLAT:
-        raise InputError(f"score {score!r} has no slope; take {FLAT[score]!r}")
-    return score
+        return score_functions(next(name for name in default_scores(model) if name not in FLAT))
+    name, function = next(iter(score_functions(score).items()))
+    flat = next((known for known in FLAT if SCORES[known] is function), None)
+    if flat is not None:
+        raise InputError(f"score {name!r} has no slope; take {FLAT[flat]!r}")
+    return {name: function}
 
 
 def _along(
@@ -100,7 +102,7 @@ def _along(
     score, target, reference, mode, dtype = settings
     score = smooth_score(model, score)
     targets = find_targets(model, clips, target=target, reference=reference)
-    support = Support(concepts.ids, len(concepts))
+    support = Support.of(concepts)
     present = support.present()
     arguments = arguments_of(model, clips, support, targets, mode)
     passes = make_passes(arguments, len(path[0]), score=score, mode=mode, chunk=1, dtype=dtype)
@@ -111,7 +113,7 @@ def _along(
         if progress:
             progress(len(path[0]))
     baseline = baselines(model, clips, support, score, targets, mode, dtype=dtype)
-    own = next(iter(score_functions(score)))
+    own = next(iter(score))
     return combine(own, name, "path", estimates, [len(path[0])] * len(clips), present, baseline[own])
 
 

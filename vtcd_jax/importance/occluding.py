@@ -9,7 +9,7 @@ Its token order is right here for every network. Zeiler & Fergus (2014); VTCD, f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 from jax.sharding import Mesh
@@ -23,10 +23,10 @@ from .designs import LeaveOneOut
 from .engine import scores as run_scores
 from .ranking import baselines, importance_from_scores
 from .result import Importance
-from .score import Score, default_scores, score_functions
+from .score import Scores, default_scores, score_functions
 from .suffix import begins_later, suffix_scores
 from .support import Support
-from .targets import Reference, find_targets
+from .targets import Class, Reference, find_targets
 
 
 def occlusion(
@@ -35,8 +35,8 @@ def occlusion(
     concepts: Concepts,
     *,
     soft: bool = False,
-    score: str | Mapping[str, Score] | None = None,
-    target: str | int | None = None,
+    score: Scores | None = None,
+    target: Class | None = None,
     reference: Reference = "true",
     mode: str = "zero",
     chunk: int | None = None,
@@ -52,7 +52,7 @@ def occlusion(
     """
     score = default_scores(model)[0] if score is None else score
     targets = find_targets(model, clips, target=target, reference=reference)
-    support = soft_support(concepts) if soft else Support(concepts.ids, len(concepts))
+    support = soft_support(concepts) if soft else Support.of(concepts)
     design, name = LeaveOneOut(len(concepts)), next(iter(score_functions(score)))
     settings = {"score": score, "targets": targets, "mode": mode, "dtype": dtype}
     if mesh is None and begins_later(model, support):
@@ -85,7 +85,7 @@ def soft_support(concepts: Concepts) -> Support:
         heads = tubelet.shape[-1]
         ids[site] = np.where(tubelet[..., None] >= 0, own[:heads], -1).astype(np.int32)
         weight[site] = np.where(ids[site] >= 0, scaled[tubelet], 0).astype(np.float32)
-    return Support(ids, len(concepts), weight)
+    return Support(ids, len(concepts), weight, tuple(concepts.video_hashes))
 
 
 def _real(concepts: Concepts) -> np.ndarray:

@@ -5,24 +5,23 @@ Concepts of all layers and heads are removed together; a concept matters when th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
-import jax
 import numpy as np
 from jax.sharding import Mesh
 
 from vtcd_jax.concepts import Concepts
 from vtcd_jax.data import Clips
-from vtcd_jax.models import InputError, Model
+from vtcd_jax.models import InputError, Model, Seed, as_key
 
 from .blocks import Hadamard
 from .designs import Bernoulli, Design, LeaveOneOut, Paired, Random, check_ratio, nothing_removed
 from .engine import scores as run_scores
 from .estimators import default_estimator, estimate
 from .result import Importance, combine
-from .score import Score, default_scores, score_functions
+from .score import Scores, default_scores, score_functions
 from .support import Support
-from .targets import Reference, Targets, find_targets
+from .targets import Class, Reference, Targets, find_targets
 
 DESIGNS = ("folded-hadamard", "hadamard", "paired", "bernoulli", "random", "heads", "leave-one-out")
 UNBALANCED = ("bernoulli", "random")  # designs that can remove another share than a half
@@ -33,13 +32,13 @@ def cris(
     clips: Clips,
     concepts: Concepts,
     *,
-    score: str | Mapping[str, Score] | None = None,
+    score: Scores | None = None,
     masks: int = 512,
     design: str = "folded-hadamard",
     ratio: float = 0.5,
     estimator: str | None = None,
-    key: jax.Array,
-    target: str | int | None = None,
+    key: Seed,
+    target: Class | None = None,
     reference: Reference = "true",
     mode: str = "zero",
     chunk: int | None = None,
@@ -49,20 +48,22 @@ def cris(
 ) -> Importance:
     """Ranks concepts by masking.
 
-    concepts:  found on, or assigned to, the same clips.  score: the name to rank by, or one own function by name.
+    concepts:  found on, or assigned to, the same clips in the same order.
+    score:     the name to rank by, or one own function, alone or by name.
     masks:     the most passes per clip.  design: one of ``DESIGNS`` (see ``designs``).
     ratio:     share of concepts removed in each mask; other than a half for "random" and "bernoulli" alone.
     estimator: one of ``estimators.ESTIMATORS``, default what fits the design.
-    target:    class for all clips, default each clip's own predicted class.  key: seed.
+    target:    class for all clips, default each clip's own predicted class.
+    key:       seed: a whole number, or a key of ``jax.random``.
     reference: which mask a tracker is scored by (see ``find_targets``).
     mode, chunk, mesh, dtype: as for ``scores``.
     The released code's way is ``design="random", estimator="released"``, the paper's ``estimator="paper"``.
-    Raises InputError for unknown names and bad numbers.
+    Raises InputError for unknown names and bad numbers, and for concepts of other clips.
     """
     score = default_scores(model)[0] if score is None else score
     targets = find_targets(model, clips, target=target, reference=reference)
-    support = Support(concepts.ids, len(concepts))
-    made = make_design(design, key, masks, concepts=concepts, ratio=ratio, estimator=estimator)
+    support = Support.of(concepts)
+    made = make_design(design, as_key(key), masks, concepts=concepts, ratio=ratio, estimator=estimator)
     settings = {"score": score, "targets": targets, "mode": mode, "mesh": mesh, "dtype": dtype}
     found = run_scores(model, clips, support, made, chunk=chunk, progress=progress, **settings)
     baseline = baselines(model, clips, support, **settings)
@@ -73,7 +74,7 @@ def cris(
 
 
 def make_design(
-    name: str, key: jax.Array, masks: int, *, concepts: Concepts, ratio: float = 0.5, estimator: str | None = None
+    name: str, key: Seed, masks: int, *, concepts: Concepts, ratio: float = 0.5, estimator: str | None = None
 ) -> Design:
     """A design by name. "paper" and "released" keep absent concepts as players of "random", as the originals do.
 
@@ -111,7 +112,7 @@ def baselines(
     model: Model,
     clips: Clips,
     support: Support,
-    score: str | Sequence[str] | Mapping[str, Score],
+    score: Scores,
     targets: Targets,
     mode: str = "zero",
     mesh: Mesh | None = None,

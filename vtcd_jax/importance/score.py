@@ -10,19 +10,20 @@
                          union by frame, mean over the frames that have one (trackers)
     soft_iou             the same with probabilities in place of 0 and 1: smooth
 
-A score is a function (output, context) -> [batch]; users pass their own by name -> function.
+A score is a function (output, context) -> [batch]; users pass their own, alone or by name -> function. Define it once:
+a compiled pass belongs to the function object, so a lambda written inside a call is compiled in every call.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
-from vtcd_jax.models import InputError, Model, Output, example_inputs, forward, nearest
+from vtcd_jax.models import InputError, Model, Output, example_inputs, nearest, output_shapes
 from vtcd_jax.models.videomae import reconstruction_target
 
 
@@ -42,6 +43,8 @@ class Context:
 
 
 Score = Callable[[Output, Context], jax.Array]
+Scores = str | Score | Sequence[str | Score] | Mapping[str, Score]
+"""What people give as scores: names of ``SCORES``, functions, or functions by name."""
 
 
 def accuracy(output: Output, context: Context) -> jax.Array:
@@ -95,18 +98,56 @@ SCORES: dict[str, Score] = {
     "iou": iou,
     "soft_iou": soft_iou,
 }
+SIGNATURE = "(output, context) -> [batch]"
 CLASSIFIER_SCORES = ("log_probability", "accuracy", "probability", "margin", "logit")
 
 
-def score_functions(score: str | Sequence[str] | Mapping[str, Score]) -> dict[str, Score]:
-    """Names, or a user's own name -> function mapping, as a mapping. Raises InputError for an unknown name."""
+def score_functions(score: Scores) -> dict[str, Score]:
+    """name -> function. A function given alone goes by its own name.
+
+    Raises InputError for unknown or repeated names, and for what is no function.
+    """
     if isinstance(score, Mapping):
-        return dict(score)
-    names = [score] if isinstance(score, str) else list(score)
-    for name in names:
-        if name not in SCORES:
-            raise InputError(f"unknown score {name!r}; nearest: {nearest(name, SCORES)}")
-    return {name: SCORES[name] for name in names}
+        pairs = list(score.items())
+    else:
+        pairs = [_named(one) for one in ([score] if isinstance(score, str) or callable(score) else score)]
+    functions = dict(pairs)
+    if len(functions) < len(pairs) or not pairs:
+        raise InputError(f"scores {', '.join(str(name) for name, _ in pairs) or '(none)'}: give one or more, each once")
+    for name, function in pairs:
+        if not callable(function):
+            raise InputError(f"score {name!r} is {type(function).__name__}, not a function {SIGNATURE}")
+    return functions
+
+
+def _named(score: str | Score) -> tuple[str, Score]:
+    if callable(score):
+        return getattr(score, "__name__", type(score).__name__), score
+    if score not in SCORES:
+        raise InputError(f"unknown score {score!r}; nearest: {nearest(str(score), SCORES)}")
+    return score, SCORES[score]
+
+
+def check_functions(model: Model, functions: Mapping[str, Score], *, masks: bool) -> None:
+    """Raises InputError for a score that does not fit the network, or is no function (output, context) -> [batch].
+
+    masks: whether the targets are masks, as those of trackers. Costs no arithmetic.
+    """
+    output, video = output_shapes(model), example_inputs(model).video
+    mask = jax.ShapeDtypeStruct(video.shape[:-1], bool) if masks else None
+    context = Context(video, jax.ShapeDtypeStruct((1,), jnp.int32), mask, model.config)  # type: ignore[arg-type]
+    for name, function in functions.items():
+        try:
+            found = jax.eval_shape(function, output, context)
+        except InputError:
+            raise
+        except Exception as error:  # whatever a user's function raises
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise InputError(f"score {name!r} must be a function {SIGNATURE}; it failed with {reason}") from error
+        shape, kind = getattr(found, "shape", None), getattr(found, "dtype", np.dtype(object))
+        if shape != (1,) or not jnp.can_cast(kind, jnp.float32, "same_kind"):
+            gave = f"{kind} {list(shape)}" if shape is not None else type(found).__name__
+            raise InputError(f"score {name!r} must be a function {SIGNATURE}; for a batch of 1 it gave {gave}")
 
 
 def default_scores(model: Model) -> tuple[str, ...]:
@@ -114,8 +155,7 @@ def default_scores(model: Model) -> tuple[str, ...]:
 
     Raises InputError for a video-text network that has no sentences to compare clips with.
     """
-    inputs = dataclasses.replace(example_inputs(model), text=None)
-    output = jax.eval_shape(lambda m, i: forward(m, i)[0], model, inputs)
+    output = output_shapes(model)
     if output.masks is not None:
         return ("iou", "soft_iou")
     if output.patches is not None:

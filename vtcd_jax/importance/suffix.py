@@ -10,7 +10,7 @@ them takes its length from the call, so that fewer rows cost less and need no ot
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -25,12 +25,12 @@ from vtcd_jax.models import Inputs, Model, staged
 
 from .arguments import arguments_of
 from .calls import at_once, in_order
-from .designs import Design
 from .engine import check_finite, make_passes
+from .gates import Gates, as_design, rows_of
 from .passes import ClipArguments, Passes, batch_of_one, cast, context_of, filling, network_inputs, scored
-from .score import Context, Score
+from .score import Context, Scores
 from .support import Support, edits
-from .targets import Targets
+from .targets import Targets, find_targets
 
 BATCH = 16  # rows whose activations are held at a time
 
@@ -44,9 +44,9 @@ def suffix_scores(
     model: Model,
     clips: Clips,
     support: Support,
-    design: Design,
+    design: Gates,
     *,
-    score: str | Sequence[str] | Mapping[str, Score],
+    score: Scores,
     targets: Targets | None = None,
     mode: str = "zero",
     chunk: int | None = None,
@@ -54,7 +54,8 @@ def suffix_scores(
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, np.ndarray]:
     """What ``engine.scores`` gives, but for rounding, for a support in the blocks of a staged network."""
-    targets = Targets(clips.labels) if targets is None else targets
+    design = as_design(design, support.concepts)
+    targets = find_targets(model, clips) if targets is None else targets
     arguments = arguments_of(model, clips, support, targets, mode)
     passes = make_passes(arguments, min(design.masks, BATCH), score=score, mode=mode, chunk=chunk, dtype=dtype)
     blocks = {site: block for site in support.ids if (block := staged.block_of(model, site)) is not None}
@@ -65,7 +66,7 @@ def suffix_scores(
 
     def todo() -> Iterator[_Batch]:
         for video in range(len(clips)):
-            rows = design.rows(clips.hashes[video], 0, design.count(present[video]), present[video])
+            rows = rows_of(design, clips.hashes[video], 0, design.count(present[video]), present[video])
             begin = first_blocks(rows, support, video, blocks, model.config.depth)
             one = batch_of_one(jax.tree.map(lambda a: a[0], arguments.of([video])))
             clip = _Clip.prepare(passes, model, params, one)

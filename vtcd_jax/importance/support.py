@@ -9,14 +9,15 @@
     zero       0; a zeroed key stays in the softmax with logit 0, as in the released code
     mean       its head's mean over the clips' tokens
     resample   what another clip has at that place
-    neg_inf    (keys) itself, but the softmax does not see it: its logit is minus infinity
+    neg_inf    (keys) itself, but the softmax does not see it: its logit is minus infinity; a query that sees no key at
+               all gets 0, and with soft gates the share that is seen of the key seen most (``attention.seen_most``)
 
 Kowal et al. (2024), VTCD, equation 4, extended to soft gates and to concepts that overlap.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import jax
@@ -24,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from vtcd_jax.concepts.types import Concepts
 from vtcd_jax.models import Edit, InputError
 
 MODES = ("zero", "mean", "resample", "neg_inf")
@@ -33,11 +35,20 @@ UNSEEN = 1e-30  # weight in the softmax that counts as none
 
 @dataclass(frozen=True)
 class Support:
-    """ids, weight: as above (``weight`` may lack sites).  concepts: their number."""
+    """ids, weight: as above (``weight`` may lack sites).  concepts: their number.
+
+    hashes: of the clips, as ``Clips.hashes``, so that other clips are refused; empty where they are not known.
+    """
 
     ids: Mapping[str, np.ndarray]
     concepts: int
     weight: Mapping[str, np.ndarray] = field(default_factory=dict)
+    hashes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, concepts: Concepts) -> Support:
+        """Where concepts lie in their clips."""
+        return cls(concepts.ids, len(concepts), hashes=tuple(concepts.video_hashes))
 
     def __post_init__(self) -> None:
         for site, ids in self.ids.items():
@@ -45,12 +56,20 @@ class Support:
                 raise ValueError(f"ids of {site!r} need [video, time, height, width, head, slot], got {ids.shape}")
             if ids.size and (ids.min() < -1 or ids.max() >= self.concepts):
                 raise ValueError(f"ids of {site!r} run from {ids.min()} to {ids.max()}; concepts are {self.concepts}")
+            if self.hashes and len(ids) != len(self.hashes):
+                raise ValueError(f"ids of {site!r} are of {len(ids)} clips, the hashes of {len(self.hashes)}")
             if site in self.weight and self.weight[site].shape != ids.shape:
                 raise ValueError(f"weight of {site!r} has shape {self.weight[site].shape}, ids {ids.shape}")
 
     def __len__(self) -> int:
         """Number of clips."""
         return len(next(iter(self.ids.values())))
+
+    def __getitem__(self, rows: Sequence[int] | np.ndarray) -> Support:
+        """The same concepts in the chosen clips."""
+        ids, weight = ({site: a[rows] for site, a in of.items()} for of in (self.ids, self.weight))
+        hashes = tuple(self.hashes[i] for i in np.arange(len(self))[rows]) if self.hashes else ()
+        return Support(ids, self.concepts, weight, hashes)
 
     def present(self) -> np.ndarray:
         """bool [video, concept]: whether the concept covers any token of the clip."""
