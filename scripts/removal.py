@@ -128,7 +128,7 @@ def curves(
     counts = removal_counts(len(concepts), how.steps)
     made = [(name, way) for name in orders for way in ORDERS]
     rows = [removal_order(orders[n] if w == "positive" else orders[n][::-1], counts).gates for n, w in made]
-    support = Support(concepts.ids, len(concepts))
+    support = Support.of(concepts)
     design, targets = Explicit(np.concatenate(rows)), find_targets(model, clips)
     found = scores(model, clips, support, design, score=tuple(dict.fromkeys(names)), targets=targets)
     grid = np.linspace(0, 1, how.steps + 1)

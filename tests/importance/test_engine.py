@@ -152,7 +152,7 @@ def test_curves_start_untouched_and_end_with_nothing_left(model, clips, support)
     order = np.arange(8)
     counts = removal_counts(8, 4)
     gates = curve_gates(order, counts, 2, jax.random.key(0))
-    found = scores(model, clips, support, gates, score="logit", targets=Targets(clips.labels))["logit"]
+    found = scores(model, clips, support, gates, score="logit")["logit"]
     curve = curves_from_scores("logit", counts, 8, found, 2)
     ends = scores(model, clips, support, np.array([[1.0] * 8, [0.0] * 8], np.float32), score="logit")["logit"]
     np.testing.assert_allclose(curve.scores[:, :, 0], np.broadcast_to(ends[:, 0], (3, 3)), atol=1e-5)

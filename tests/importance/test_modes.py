@@ -49,10 +49,8 @@ def test_the_mean_is_that_of_the_heads_tokens_over_all_clips(model, clips, suppo
 
 
 def test_resampling_everything_takes_the_other_clips_keys(model, clips, support):
-    own, mode = Targets(clips.labels), "resample"
-    found = scores(model, clips, everywhere(support), Explicit(ALL), score="logit", mode=mode, targets=own)["logit"][
-        :, 0
-    ]
+    asked = {"score": "logit", "mode": "resample", "targets": Targets(clips.labels)}
+    found = scores(model, clips, everywhere(support), Explicit(ALL), **asked)["logit"][:, 0]
     other = donors(clips)
     assert sorted(other) == [0, 1, 2] and not (other == np.arange(3)).any()
     for video in range(3):
@@ -113,21 +111,17 @@ def test_special_tokens_stay_seen_when_every_position_is_hidden():
     network = models.build(config, key=4)
     inputs = Inputs(np.random.default_rng(0).normal(size=(1, 2, 16, 16, 3)).astype(np.float32))
     shape = models.sites(network)["block_0/attn/key"].shape
-    made = edits(jax.numpy.zeros(1), {"block_0/attn/key": np.zeros((*shape[:-1], 1), np.int32)}, {}, "neg_inf")
+    made = edits(jax.numpy.zeros(1), {"block_0/attn/key": jax.numpy.zeros((*shape[:-1], 1), int)}, {}, "neg_inf")
     seen = forward(network, inputs, edits=made, capture=("block_0/attn/mixed", "block_0/attn/value_cls"))[1]
     token = np.asarray(seen["block_0/attn/value_cls"])[:, 0, 0]  # [batch, head, channel]
-    np.testing.assert_allclose(
-        seen["block_0/attn/mixed"],
-        np.broadcast_to(token[:, None, None, None], seen["block_0/attn/mixed"].shape),
-        atol=1e-6,
-    )
+    mixed = np.asarray(seen["block_0/attn/mixed"])
+    np.testing.assert_allclose(mixed, np.broadcast_to(token[:, None, None, None], mixed.shape), atol=1e-6)
 
 
 def test_heads_as_players_matter_when_they_are_hidden(model, clips, support):
     """Every mask of the design ``heads`` hides whole heads."""
-    whole = Support(
-        {"block_1/attn/key": np.broadcast_to(np.arange(2)[:, None], (3, 2, 2, 2, 2, 1)).astype(np.int32)}, 2
-    )
+    ids = np.broadcast_to(np.arange(2, dtype=np.int32)[:, None], (3, 2, 2, 2, 2, 1))
+    whole = Support({"block_1/attn/key": ids}, 2)
     design = Hadamard(5, 32, groups=np.arange(2))
     found = scores(model, clips, whole, design, score="logit", mode="neg_inf")["logit"]
     assert found.std(1).min() > 1e-3

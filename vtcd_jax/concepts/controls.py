@@ -8,12 +8,13 @@ import jax
 import numpy as np
 
 from vtcd_jax.models.errors import InputError
+from vtcd_jax.models.keys import Seed, as_key
 
 from .segment import token_ids
 from .types import Concepts
 
 
-def random_groups(concepts: Concepts, key: jax.Array, *, within: str = "head") -> Concepts:
+def random_groups(concepts: Concepts, key: Seed, *, within: str = "head") -> Concepts:
     """The control: as many groups of the same sizes, in the same heads, of tubelets drawn at random.
 
     within: "head" shuffles the concepts of a head's tubelets over all clips; "video" inside each clip, so that a group
@@ -27,11 +28,11 @@ def random_groups(concepts: Concepts, key: jax.Array, *, within: str = "head") -
     return replace(concepts, assignment=assignment, ids=ids, settings=settings)
 
 
-def shuffled_assignment(concepts: Concepts, key: jax.Array, within: str = "head") -> np.ndarray:
+def shuffled_assignment(concepts: Concepts, key: Seed, within: str = "head") -> np.ndarray:
     """int32 [tubelet]: the concepts of the tubelets in random order, within each head, or each head and clip."""
     if within not in ("head", "video"):
         raise InputError(f"within must be head or video; got {within!r}")
-    draw = np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())
+    draw = np.random.default_rng(np.asarray(jax.random.key_data(as_key(key))).tolist())
     t = concepts.tubelets
     columns = [t.site, t.head] + ([t.video] if within == "video" else [])
     _, block = np.unique(np.stack(columns), axis=1, return_inverse=True)

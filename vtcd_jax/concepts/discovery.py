@@ -18,12 +18,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from vtcd_jax.data.clips import Clips
-from vtcd_jax.models import InputError, Model
+from vtcd_jax.models import InputError, Model, Seed, as_key
 
 from .config import NmfConfig, SlicConfig
 from .dictionaries import fit_heads, memberships
 from .dictionaries.fitting import checked_for
-from .memory import Arrays, Memory, each_head, site_name
+from .memory import Arrays, Memory, each_head, key_of, model_hash, site_name
 from .nmf import Factorization
 from .number import choose_numbers, head_keys
 from .refitting import stability
@@ -70,19 +70,20 @@ def discover(
     model: Model,
     clips: Clips,
     *,
-    sites: Sequence[str] | None = None,
+    sites: str | Sequence[str] | None = None,
     slic: SlicConfig | None = None,
     nmf: NmfConfig | None = None,
-    key: jax.Array | None = None,
+    key: Seed | None = None,
     progress: Progress | None = None,
     workers: int | None = None,
     memory: Memory | None = None,
 ) -> Concepts:
     """Concepts of every head of the given sites on a set of clips.
 
-    sites:    per-head sites (or streams, each one head) of one grid; None: the keys of all (encoder) blocks.
+    sites:    a per-head site or several (or streams, each one head) of one grid; None: the keys of all (encoder) blocks.
     slic:     how features become tubelets.   nmf: how tubelets become concepts.
-    key:      seeds k-means, folded per site and head; None: seed 0. Equal keys give equal concepts.
+    key:      seed of k-means (a whole number or a key), folded per site and head; None: 0. Equal ones give equal
+              concepts.
     progress: called as progress(stage, done, total) with stages "segment", "count", "factorise", "stability".
     workers:  threads for SLIC; changes no result.
     memory:   keeps every head's tubelets of a clip, number, dictionary and stability as they are done; an equal call
@@ -91,24 +92,26 @@ def discover(
     Concepts that no tubelet chose are dropped and the others renumbered. Raises InputError for no clips,
     unknown sites, features that are not finite, and features below zero with ``NmfConfig(method="nmf")``.
     """
-    slic, nmf, key = slic or SlicConfig(), nmf or NmfConfig(), jax.random.key(0) if key is None else key
-    names = tuple(sites) if sites is not None else concept_sites(model)
+    slic, nmf, key = slic or SlicConfig(), nmf or NmfConfig(), as_key(0 if key is None else key)
+    names = concept_sites(model) if sites is None else (sites,) if isinstance(sites, str) else tuple(sites)
     grid, heads = check_sites(model, names)
     if not len(clips):
         raise InputError("no clips to discover concepts in")
     check_features(model, clips, names, nmf)
     tubelets, labels = segment(model, clips, names, slic, workers=workers, progress=progress, memory=memory)
-    layers = _choose(tubelets, names, heads, nmf, key, progress, memory)
-    found = _factorise(tubelets, names, layers, nmf, progress, memory)
+    seed = np.asarray(jax.random.key_data(key)).tolist()
+    question = None if memory is None else key_of(model_hash(model), clips.hashes, names, slic, nmf, seed)
+    layers = _choose(tubelets, names, heads, nmf, key, progress, memory, question)
+    found = _factorise(tubelets, names, layers, nmf, progress, memory, question)
     settings = {
         "model": model.name,
         "slic": asdict(slic),
         "nmf": asdict(nmf),
-        "key": np.asarray(jax.random.key_data(key)).tolist(),
+        "key": seed,
         "versions": {name: version(name) for name in ("jax", "numpy", "scikit-image")},
     }
     concepts = _gather(found, tubelets, labels, names, grid, volume_size(model, grid, slic), settings, clips)
-    return concepts if not nmf.refits else _judged(concepts, nmf, key, progress, memory)
+    return concepts if not nmf.refits else _judged(concepts, nmf, key, progress, memory, question)
 
 
 def check_features(model: Model, clips: Clips, names: Sequence[str], nmf: NmfConfig) -> None:
@@ -120,11 +123,16 @@ def check_features(model: Model, clips: Clips, names: Sequence[str], nmf: NmfCon
 
 
 def _judged(
-    concepts: Concepts, nmf: NmfConfig, key: jax.Array, progress: Progress | None, memory: Memory | None
+    concepts: Concepts,
+    nmf: NmfConfig,
+    key: jax.Array,
+    progress: Progress | None,
+    memory: Memory | None,
+    question: str | None,
 ) -> Concepts:
     """The concepts with their stability."""
     own = jax.random.fold_in(key, zlib.crc32(b"stability"))
-    found = stability(concepts, nmf, own, fits=nmf.refits, progress=progress, memory=memory)
+    found = stability(concepts, nmf, own, fits=nmf.refits, progress=progress, memory=memory, question=question)
     return replace(concepts, stability_seeds=found.seeds, stability_clips=found.clips)
 
 
@@ -136,8 +144,9 @@ def _choose(
     key: jax.Array,
     progress: Progress | None,
     memory: Memory | None,
+    question: str | None,
 ) -> list[_Layer]:
-    """Number of concepts and k-means labels for every head, site by site."""
+    """Number of concepts and k-means labels for every head, site by site. question: names what a memory keeps."""
     width, layers = widest(tubelets), []
     for s, name in enumerate(names):
         rows = padded_rows(tubelets, s, heads[name], width)
@@ -151,7 +160,7 @@ def _choose(
             )  # fmt: skip
             return [{"number": np.asarray(k), "labels": start} for k, start in zip(numbers, labels, strict=True)]
 
-        found = each_head(memory, f"choose/{site_name(name)}", heads[name], choose)
+        found = each_head(memory, f"choose/{question}-{site_name(name)}", heads[name], choose)
         layers.append(_Layer(rows, *(np.stack([head[kind] for head in found]) for kind in ("number", "labels"))))
         if progress:
             progress("count", s + 1, len(names))
@@ -165,6 +174,7 @@ def _factorise(
     nmf: NmfConfig,
     progress: Progress | None,
     memory: Memory | None,
+    question: str | None,
 ) -> list[list[_Head]]:
     """The dictionaries of all heads with one compiled program; site -> head -> concepts."""
     concepts = max(int(layer.numbers.max()) for layer in layers)
@@ -180,7 +190,7 @@ def _factorise(
             parts = {f.name: np.asarray(value) for f in fields(fit) if (value := getattr(fit, f.name)) is not None}
             return [{name: value[i] for name, value in parts.items()} for i in range(len(which))]
 
-        known = each_head(memory, f"factorise/{site_name(names[s])}", len(X), factorise)
+        known = each_head(memory, f"factorise/{question}-{site_name(names[s])}", len(X), factorise)
         parts = {name: np.stack([head[name] for head in known]) for name in known[0]}
         fit = Factorization(**{f.name: parts.get(f.name) for f in fields(Factorization)})  # type: ignore[arg-type]
         _check(fit)

@@ -1,9 +1,12 @@
 """What discovery has done so far, kept outside it, so that an interrupted discovery goes on where it stopped.
 
-    segment/<clip>-<site>-<head>    labels and tubelets of a head in one clip
-    choose/<site>-<head>            its number of concepts and where they start
-    factorise/<site>-<head>         its factorisation
-    stability/<site>-<head>         how much of each of its concepts other fits find again
+    segment/<key>-<site>-<head>     labels and tubelets of a head in one clip
+    choose/<key>-<site>-<head>      its number of concepts and where they start
+    factorise/<key>-<site>-<head>   its factorisation
+    stability/<key>-<site>-<head>   how much of each of its concepts other fits find again
+
+A key is a hash of everything that the arrays depend on beside site and head: the network's sizes and weights, the clip
+(its pixels and query) or all clips, the settings, the seed. So a memory never answers another question.
 
 ``vtcd_jax.runs.Run`` is such a memory; so is anything with its two methods. On a CPU heads are done, and kept, one
 by one on every core; an accelerator does all missing heads of a site in one call.
@@ -11,12 +14,16 @@ by one on every core; an accelerator does all missing heads of a site in one cal
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, runtime_checkable
 
+import jax
 import numpy as np
+
+from vtcd_jax.models import Model
 
 from .heads import cores, on_cpu
 
@@ -69,6 +76,21 @@ def each_head(
     for h, arrays in zip(missing, make(missing) if missing else [], strict=True):
         found[h] = remembered(memory, f"{name}-{h}", lambda arrays=arrays: arrays)
     return [arrays for arrays in found if arrays is not None]
+
+
+def key_of(*parts: object) -> str:
+    """A short hash (hex) of what a block depends on; ``repr`` tells the parts apart."""
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+def model_hash(model: Model) -> str:
+    """SHA-256 (hex) of a network's sizes, preprocessing and weights."""
+    digest = hashlib.sha256(repr((model.config, model.preprocessing)).encode())
+    for path, leaf in jax.tree_util.tree_leaves_with_path(model.params):
+        array = np.ascontiguousarray(leaf)
+        digest.update(f"{jax.tree_util.keystr(path)}{array.dtype.name}{array.shape}".encode())
+        digest.update(array.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
 
 
 def site_name(site: str) -> str:

@@ -15,6 +15,7 @@ import jax
 import numpy as np
 
 from vtcd_jax.models.errors import InputError
+from vtcd_jax.models.keys import Seed, as_key
 
 from .controls import shuffled_assignment
 from .features import nearest_index
@@ -115,9 +116,14 @@ def best_overlap(
     Both must hold the same concepts (as ``assign`` gives them, or ``random_groups`` of both). Clips whose
     mask is empty do not count. Raises InputError when the concepts differ or every mask of a set is empty.
     """
-    if choosing.names != judging.names:
-        raise InputError("the two sets hold different concepts; use `assign` for the second")
+    _check_same_concepts(choosing, judging)
     return _best(overlap(choosing, choosing_masks), overlap(judging, judging_masks))
+
+
+def _check_same_concepts(choosing: Concepts, judging: Concepts) -> None:
+    """Raises InputError for concepts that differ, though they may have the same names."""
+    if choosing.names != judging.names or not np.array_equal(choosing.dictionary, judging.dictionary):
+        raise InputError("the two sets hold different concepts; use `assign` for the second")
 
 
 def _best(first: np.ndarray, second: np.ndarray) -> Overlap:
@@ -140,7 +146,7 @@ def random_overlaps(
     judging_masks: np.ndarray,
     *,
     draws: int,
-    key: jax.Array,
+    key: Seed,
     within: str = "head",
 ) -> np.ndarray:
     """The control of ``best_overlap``: float64 [draw], mean IoU kept by the best of as many random groups.
@@ -148,11 +154,12 @@ def random_overlaps(
     In every draw both sets are grouped at random (see ``random_groups``), the best group is chosen on the first and
     judged on the second.
     """
-    sets = (choosing, judging)
+    _check_same_concepts(choosing, judging)
+    sets, root = (choosing, judging), as_key(key)
     counts = [label_counts(c, m) for c, m in zip(sets, (choosing_masks, judging_masks), strict=True)]
     kept = []
     for i in range(draws):
-        keys = (jax.random.fold_in(key, 2 * i), jax.random.fold_in(key, 2 * i + 1))
+        keys = (jax.random.fold_in(root, 2 * i), jax.random.fold_in(root, 2 * i + 1))
         groups = [shuffled_assignment(c, k, within) for c, k in zip(sets, keys, strict=True)]
         kept.append(_best(*(_iou(c, g, n) for c, g, n in zip(sets, groups, counts, strict=True))).held_out)
     return np.array(kept)

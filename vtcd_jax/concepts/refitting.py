@@ -42,9 +42,11 @@ def stability(
     fits: int = 2,
     progress: Progress | None = None,
     memory: Memory | None = None,
+    question: str | None = None,
 ) -> Stability:
     """Fits the dictionaries of all heads again: ``fits`` times with other seeds, and as often to half of the clips
     (with fewer than four clips not at all). nmf: the settings of discovery; progress, memory: as there.
+    question: names in the memory what is kept: a hash of all that it depends on.
     """
     every = np.ones(len(concepts.tubelets), bool)
     again = [_refit(concepts, every, k) for k in _keys(key, 0, fits)]
@@ -62,7 +64,9 @@ def stability(
             parts = [_agreement(concepts, s, own, which, refit, nmf) for refit in again]  # fit, head -> [concept]
             return [{"agreement": np.stack(head)} for head in zip(*parts, strict=True)]
 
-        for ids, head in zip(own, each_head(memory, f"stability/{site_name(name)}", heads, make), strict=True):
+        for ids, head in zip(
+            own, each_head(memory, f"stability/{question}-{site_name(name)}", heads, make), strict=True
+        ):
             found[:, ids] = head["agreement"]
     if progress:
         progress("stability", len(concepts.sites), len(concepts.sites))

@@ -22,7 +22,7 @@ from vtcd_jax.models import InputError, Inputs, Model, forward, nearest, sites
 from .config import SlicConfig
 from .crops import random_crops
 from .features import slic_size
-from .memory import Arrays, Memory, each_head, pack, site_name, unpack
+from .memory import Arrays, Memory, each_head, key_of, model_hash, pack, site_name, unpack
 from .supervoxels import slic
 from .tubelets import pool, resize_labels
 from .types import Tubelets
@@ -82,13 +82,15 @@ def segment(
 
     workers: threads that segment sites side by side (each holds a few scalars per seed and voxel); None: one per
              core, at most 8.
-    memory:  keeps each head of each site of each clip as it is done, and knows those of an earlier call.
+    memory:  keeps each head of each site of each clip as it is done, and knows those of an earlier call with the same
+             network, clip and settings.
     Raises InputError, naming clip and site, for features that are not finite.
     """
     grid, heads = check_sites(model, names)
     size = volume_size(model, grid, config)
     labels = {name: np.zeros((len(clips), *size, heads[name]), np.uint8) for name in names}
     rows: list[tuple[np.ndarray, ...]] = []
+    network = None if memory is None else model_hash(model)
     with ThreadPoolExecutor(threads_of(workers)) as threads:
         for video in range(len(clips)):
             # Made when the first site asks for it: a clip whose sites are all known needs no forward pass.
@@ -98,7 +100,7 @@ def segment(
                 def make(which: list[int]) -> list[Arrays]:
                     return _segment_heads(volumes()[name], which, size, config, clips, video, name)
 
-                place = f"segment/{clips.hashes[video][:16]}-{site_name(name)}"
+                place = f"segment/{key_of(network, size, config, clips.hashes[video])}-{site_name(name)}"
                 return each_head(memory, place, heads[name], make, threads=1)  # sites share the cores already
 
             for s, layer in enumerate(threads.map(work, names)):

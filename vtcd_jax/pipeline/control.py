@@ -23,7 +23,8 @@ from vtcd_jax.importance.ranking import make_design
 from vtcd_jax.importance.student import half_width
 from vtcd_jax.runs import Run
 
-from .scoring import Part, Progress, measure
+from .blocks import Part
+from .scoring import Progress, measure
 from .settings import RunSettings
 from .sources import Prepared
 
@@ -102,4 +103,4 @@ def _rank(
 
 
 def _part(clips: Clips, concepts: Concepts, targets: Targets) -> Part:
-    return Part(clips, Support(concepts.ids, len(concepts)), targets)
+    return Part(clips, Support.of(concepts), targets)

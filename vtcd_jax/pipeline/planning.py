@@ -25,7 +25,7 @@ from vtcd_jax.concepts.segment import check_sites, threads_of, volume_size
 from vtcd_jax.concepts.tubelets import pool
 from vtcd_jax.data.encode import encode_video
 from vtcd_jax.importance import Support
-from vtcd_jax.importance.arguments import arguments_of
+from vtcd_jax.importance.arguments import arguments_of, donors
 from vtcd_jax.importance.calls import at_once
 from vtcd_jax.importance.chunks import call_memory
 from vtcd_jax.importance.curves import removal_counts
@@ -132,8 +132,8 @@ def _seconds(work: Callable[[], Any]) -> float:
 
 def _time_block(settings: RunSettings, prepared: Prepared, support: Support) -> tuple[int, float, float, int]:
     """(chunk, seconds to compile, seconds per masked pass, bytes) of the compiled block, measured on a few passes."""
-    few = [0, 0] if settings.mode == "resample" else [0]  # which takes the values of another clip
-    support = Support({site: np.repeat(ids, len(few), 0) for site, ids in support.ids.items()}, support.concepts)
+    few = [0, int(donors(prepared.clips)[0])] if settings.mode == "resample" else [0]  # and the clip it takes values of
+    support = support[[0] * len(few)]
     arguments = arguments_of(prepared.model, prepared.clips[few], support, prepared.targets[few], settings.mode)
     passes = make_passes(
         arguments, settings.masks, score=prepared.scores, mode=settings.mode, chunk=settings.chunk,

@@ -1,9 +1,9 @@
 """Masked passes of a run: every finished block is a file, and files that are there are not redone.
 
-    scores/<stage>/<clip>-<row>.safetensors      scores of the rows that begin there, with a checksum
+    scores/<stage>/<clip>-<row>-<key>.safetensors      scores of the rows that begin there, with a checksum
 
-A block's name and content depend on the clip's content, the design and the row alone, so that a run may be interrupted,
-shared between processes (``Shard``) and go on elsewhere.
+A block's name holds a hash of all that its scores depend on (``blocks``), so that a run may be interrupted, shared
+between processes (``Shard``) and go on elsewhere, and takes no block that answers another question.
 """
 
 from __future__ import annotations
@@ -15,15 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from vtcd_jax.data import Clips
-from vtcd_jax.importance.arguments import arguments_of
+from vtcd_jax.importance.arguments import arguments_of, donors
 from vtcd_jax.importance.designs import Design
-from vtcd_jax.importance.engine import Task, make_passes, score_blocks, tasks
-from vtcd_jax.importance.support import Support
-from vtcd_jax.importance.targets import Targets
+from vtcd_jax.importance.engine import Task, make_passes, resolved_dtype, score_blocks, tasks
 from vtcd_jax.models.files import write_json
 from vtcd_jax.runs import FORMAT, Run, read_config
 
+from .blocks import Part, block_names
 from .interrupts import graceful_interrupt
 from .settings import RunSettings
 from .sources import Prepared
@@ -45,15 +43,6 @@ class Shard:
 
 
 WHOLE = Shard()
-
-
-@dataclass(frozen=True)
-class Part:
-    """The clips of a stage: where concepts lie in them and what their score is about."""
-
-    clips: Clips
-    support: Support
-    targets: Targets
 
 
 def measure(
@@ -81,7 +70,8 @@ def measure(
         if shard.has(number) and (rows is None or task.start < rows[task.video])
     ]
     out = {name: np.full((len(clips), design.masks), np.nan, np.float32) for name in prepared.scores}
-    missing = {task for task in wanted if not _fill(out, task, _known_block(run, stage, clips, task, out))}
+    names = dict(zip(wanted, _names(run, stage, settings, prepared, part, design, wanted), strict=True))
+    missing = {task for task in wanted if not _fill(out, task, _known_block(run, names[task], task, out))}
     report = _Report(run, stage, progress, wanted, missing)
     if not missing:
         return out
@@ -95,7 +85,7 @@ def measure(
         )  # fmt: skip
         for block in blocks:
             task = Task(block.video, block.start, block.stop)
-            run.write_block(block_name(stage, clips, task), block.scores)
+            run.write_block(names[task], block.scores)
             _fill(out, task, block.scores)
             report.done(task)
         if asked():
@@ -103,19 +93,25 @@ def measure(
     return out
 
 
-def block_name(stage: str, clips: Clips, task: Task) -> str:
-    return f"{stage}/{clips.hashes[task.video][:16]}-{task.start:06d}"
+def _names(
+    run: Run, stage: str, settings: RunSettings, prepared: Prepared, part: Part, design: Design, wanted: list[Task]
+) -> list[str]:
+    """Names of the wanted blocks."""
+    passes = {
+        "model": run.config.get("model"),  # SHA-256 of every file of it
+        "mode": settings.mode,
+        "precision": resolved_dtype(settings.precision),
+        "scores": list(prepared.scores),
+    }
+    return block_names(stage, part, design, wanted, passes)
 
 
-def _known_block(
-    run: Run, stage: str, clips: Clips, task: Task, names: Collection[str]
-) -> dict[str, np.ndarray] | None:
+def _known_block(run: Run, name: str, task: Task, scores: Collection[str]) -> dict[str, np.ndarray] | None:
     """A finished block; None where it is not there, or is not what it should be and has been thrown away."""
-    name, shape = block_name(stage, clips, task), (task.stop - task.start,)
-    block = run.read_block(name)
-    if block is not None and {key: value.shape for key, value in block.items()} != dict.fromkeys(names, shape):
+    block, shape = run.read_block(name), (task.stop - task.start,)
+    if block is not None and {key: value.shape for key, value in block.items()} != dict.fromkeys(scores, shape):
         held = ", ".join(f"{key} {list(value.shape)}" for key, value in sorted(block.items()))
-        run.discard_block(name, f"holds {held}; wanted {', '.join(names)}, {shape[0]} rows each")
+        run.discard_block(name, f"holds {held}; wanted {', '.join(scores)}, {shape[0]} rows each")
         return None
     return block
 
@@ -135,9 +131,11 @@ def _chunk(run: Run, settings: RunSettings, prepared: Prepared, part: Part, desi
         return settings.chunk
     config = read_config(run.folder) or {}
     if "chunk" not in config:
-        few = [0, 1][: len(part.clips)]  # one clip may take the values of another (mode "resample")
-        support = Support({s: ids[few] for s, ids in part.support.ids.items()}, part.support.concepts)
-        arguments = arguments_of(prepared.model, part.clips[few], support, part.targets[few], settings.mode)
+        few = [0, 1][: len(part.clips)]
+        if settings.mode == "resample":  # one clip takes the values of another
+            few = [0, int(donors(part.clips)[0])]
+        part = Part(part.clips[few], part.support[few], part.targets[few])
+        arguments = arguments_of(prepared.model, part.clips, part.support, part.targets, settings.mode)
         # The first stage has one row a clip; the chunk is for those with many.
         passes = make_passes(
             arguments, max(settings.masks, design.masks), score=prepared.scores, mode=settings.mode,

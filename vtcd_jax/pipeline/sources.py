@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import numpy as np
 
 from vtcd_jax.concepts import concept_sites
@@ -17,9 +16,9 @@ from vtcd_jax.data import Clips, read_clips, world
 from vtcd_jax.data.inputs import check_query
 from vtcd_jax.data.query import with_query
 from vtcd_jax.importance.engine import resolved_dtype
-from vtcd_jax.importance.score import Context, default_scores, score_functions
-from vtcd_jax.importance.targets import Targets, class_index, find_targets, predict
-from vtcd_jax.models import InputError, Model, example_inputs, forward, load
+from vtcd_jax.importance.score import check_functions, default_scores, score_functions
+from vtcd_jax.importance.targets import Targets, class_index, find_targets, follows_query, predict
+from vtcd_jax.models import InputError, Model, load
 
 from .settings import RunSettings
 
@@ -55,7 +54,11 @@ def prepare(settings: RunSettings, on_clip: Callable[[int, int], None] | None = 
     check_scores(model, scores)
     if settings.target is not None:
         class_index(model, settings.target)
-    clips = with_query(find_clips(settings, model, on_clip), settings.query)
+    if settings.query is not None and not follows_query(model):
+        raise InputError(f"model {model.name!r} follows no query mask, so --query has no meaning; leave it out")
+    clips = find_clips(settings, model, on_clip)
+    if follows_query(model):  # others do not see it, and it is no part of their clips
+        clips = with_query(clips, settings.query)
     check_query(model, clips)
     targets = find_targets(model, clips, target=settings.target, reference=settings.reference)
     wrong = wrong_clips(model, clips, targets)
@@ -104,28 +107,23 @@ def find_clips(settings: RunSettings, model: Model, on_clip: Callable[[int, int]
 
 
 def split(clips: Clips, settings: RunSettings) -> tuple[Clips, Clips | None]:
-    """(clips for discovery and ranking, held-out clips): by content hash and seed, whatever the order of the clips."""
+    """(clips for discovery and ranking, held-out clips): by hash of the pixels and seed, whatever the order of the clips."""
     count = round(settings.hold_out * len(clips))
     if count < LEAST_HELD_OUT or len(clips) - count < 2:
         return clips, None
-    draw = [hashlib.sha256(f"{settings.seed}/{h}".encode()).hexdigest() for h in clips.hashes]
+    draw = [hashlib.sha256(f"{settings.seed}/{h}".encode()).hexdigest() for h in clips.pixel_hashes]
     chosen = set(sorted(range(len(clips)), key=draw.__getitem__)[:count])
-    hashes = {clips.hashes[i] for i in chosen}  # equal clips stay on one side
-    held = [i for i in range(len(clips)) if clips.hashes[i] in hashes]
-    ranked = [i for i in range(len(clips)) if clips.hashes[i] not in hashes]
+    hashes = {clips.pixel_hashes[i] for i in chosen}  # equal pixels stay on one side
+    held = [i for i in range(len(clips)) if clips.pixel_hashes[i] in hashes]
+    ranked = [i for i in range(len(clips)) if clips.pixel_hashes[i] not in hashes]
     return (clips[ranked], clips[held]) if len(ranked) > 1 else (clips, None)
 
 
 def check_scores(model: Model, scores: Sequence[str]) -> None:
     """Raises InputError for a score that is unknown or does not fit the network. Costs no arithmetic."""
-    inputs = dataclasses.replace(example_inputs(model), text=None)
-    output = jax.eval_shape(lambda m, i: forward(m, i)[0], model, inputs)
-    mask = jax.ShapeDtypeStruct(inputs.video.shape[:-1], bool)
-    label = jax.ShapeDtypeStruct((1,), np.int32)
-    context = Context(inputs.video, label, mask, model.config)  # type: ignore[arg-type]
     for name, function in score_functions(scores).items():
         try:
-            jax.eval_shape(function, output, context)
+            check_functions(model, {name: function}, masks=True)
         except InputError as error:
             raise InputError(f"--scores {name}: {error}") from None
 

@@ -43,9 +43,10 @@ from vtcd_jax.models import InputError, Model
 from vtcd_jax.runs import Run
 
 from . import tables
+from .blocks import Part
 from .control import Control, control_stage
 from .overlapping import Overlap, overlap_stage
-from .scoring import Part, Progress, Shard, measure
+from .scoring import Progress, Shard, measure
 from .settings import RunSettings
 from .sources import Prepared
 
@@ -228,7 +229,7 @@ def curves_stage(
 
 
 def _part(clips: Clips, concepts: Concepts, targets: Targets) -> Part:
-    return Part(clips, Support(concepts.ids, len(concepts)), targets)
+    return Part(clips, Support.of(concepts), targets)
 
 
 def layers_of(concepts: Concepts, order: np.ndarray) -> dict[int, float]:

@@ -12,25 +12,27 @@ from jaxtyping import Float, Int
 
 from vtcd_jax.concepts import Concepts
 from vtcd_jax.data import Clips
-from vtcd_jax.importance import Explicit, Hadamard, Support, importance_from_scores
-from vtcd_jax.importance.designs import Design
+from vtcd_jax.data.same import check_same_clips
+from vtcd_jax.importance import Hadamard, Support, importance_from_scores
+from vtcd_jax.importance.gates import Gates, as_design, rows_of
 
 from .truth import ACTING, attended, covered, weight_of
 
 MASKS = 512  # of the design that exact importance is read from, per clip: they cost next to nothing
 
 
-def planned_scores(clips: Clips, support: Support, design: Design | np.ndarray) -> Float[np.ndarray, "video mask"]:
+def planned_scores(clips: Clips, support: Support, design: Gates) -> Float[np.ndarray, "video mask"]:
     """The logit of every clip's own class under the masks of a design; NaN beyond the rows that it gives a clip.
 
     design: as for ``importance.scores``: an array [mask, concept] of zeros and ones is one.
     """
-    rows: Design = Explicit(np.asarray(design, np.float32)) if isinstance(design, np.ndarray) else design
+    check_same_clips("concepts", support.hashes, clips, "find them in these clips")
+    rows = as_design(design, support.concepts)
     present, marked = support.present(), covered(clips.masks["object"])
     out = np.full((len(clips), rows.masks), np.nan)
     for video, mask in enumerate(marked):
         count = rows.count(present[video])
-        gates = rows.rows(clips.hashes[video], 0, count, present[video])
+        gates = rows_of(rows, clips.hashes[video], 0, count, present[video])
         out[video, :count] = 0
         for place in ACTING:
             site, head = place
@@ -48,7 +50,7 @@ def _removed(ids: Int[np.ndarray, "token slot"], gates: Float[np.ndarray, "mask 
 
 def planned_importance(clips: Clips, concepts: Concepts, key: jax.Array) -> Float[np.ndarray, "concept"]:
     """What CRIS would give for the logit with very many masks."""
-    support, design = Support(concepts.ids, len(concepts)), Hadamard(key, MASKS)
+    support, design = Support.of(concepts), Hadamard(key, MASKS)
     found = planned_scores(clips, support, design)
     untouched = planned_scores(clips, support, np.ones((1, len(concepts)), np.float32))[:, 0]
     present = support.present()

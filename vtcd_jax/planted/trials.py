@@ -29,6 +29,7 @@ import numpy as np
 
 from vtcd_jax.concepts import Concepts
 from vtcd_jax.data import Clips
+from vtcd_jax.data.same import check_same_clips
 from vtcd_jax.importance import Support, Targets, scores
 from vtcd_jax.importance.curves import curve_gates, curves_from_scores, removal_counts
 from vtcd_jax.models import InputError, Model
@@ -84,6 +85,7 @@ def _check(concepts: Concepts, clips: Clips) -> None:
         if len(ids) != len(clips) or ids.ndim != 6:
             wanted = f"[video, time, height, width, head, slot] of {len(clips)} clips"
             raise InputError(f"ids of {site!r} must be {wanted}; got {ids.shape}")
+    check_same_clips("concepts", concepts.video_hashes, clips, "let the method find them in these clips")
     if not len(concepts):
         raise InputError("the method found no concepts")
 
@@ -162,7 +164,7 @@ def _areas(
     order, total = np.argsort(-importance, kind="stable"), len(concepts)
     counts = removal_counts(total, steps)
     gates = curve_gates(order, counts, 1, key, total)
-    curves = curves_from_scores("logit", counts, total, scored(Support(concepts.ids, total), gates), 1)
+    curves = curves_from_scores("logit", counts, total, scored(Support.of(concepts), gates), 1)
     mean = curves.mean()  # [order, step]
     start, end = mean[0, 0], mean[0, -1]
     tokens = ((1 - gates) @ sizes / max(sizes.sum(), 1)).reshape(mean.shape)
