@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 import jax
@@ -10,8 +11,10 @@ import pytest
 
 from tests.concepts.test_discovery import SIZES, assert_same, make_clips
 from vtcd_jax import models
-from vtcd_jax.concepts import ElbowRule, NmfConfig, discover
+from vtcd_jax.concepts import ElbowRule, NmfConfig, SlicConfig, discover
 from vtcd_jax.concepts.memory import STAGES, Memory, each_head, pack, unpack
+from vtcd_jax.data import Clips
+from vtcd_jax.models.tcow import TCOWConfig
 from vtcd_jax.models.videomae import VideoMAEConfig
 
 NMF = NmfConfig(elbow=ElbowRule("fixed", number=3), max_steps=40, restarts=2, refits=1)
@@ -49,6 +52,35 @@ def test_every_piece_is_done_once_however_often_it_is_stopped():
     assert_same(discover(model, clips, nmf=NMF, key=key, workers=1, memory=notebook), whole)
     kinds = [name.split("/")[0] for name in notebook.pages]
     assert [kinds.count(stage) for stage in STAGES] == [2 * 2 * 2, 4, 4, 4]  # two sites of two heads; two clips
+
+
+def test_a_memory_never_answers_another_question():
+    """Neither for other weights or settings, nor for another seed, nor for another query about the same video."""
+    model = models.build(VideoMAEConfig(**SIZES, num_classes=3), key=0, name="tiny")
+    other = models.build(VideoMAEConfig(**SIZES, num_classes=3), key=1, name="tiny")
+    clips, site, notebook = make_clips(2), "block_0/attn/key", Notebook(10_000)
+    slic, coarse = SlicConfig(n_segments=4), SlicConfig(n_segments=3)
+    questions = [
+        (model, slic, NMF, 3), (other, slic, NMF, 3), (model, coarse, NMF, 3), (model, slic, NMF, 4),
+        (model, slic, dataclasses.replace(NMF, max_steps=20), 3),
+    ]  # fmt: skip
+    for network, tubelets, nmf, seed in questions:
+        asked = {"sites": site, "slic": tubelets, "nmf": nmf, "key": seed}
+        assert_same(discover(network, clips, memory=notebook, **asked), discover(network, clips, **asked))
+
+
+def test_two_queries_about_one_video_have_their_own_tubelets():
+    config = TCOWConfig(image_height=16, image_width=16, patch_size=4, num_frames=3, width=16, depth=1, num_heads=2)
+    tracker = models.build(config, key=2)
+    video = np.random.default_rng(0).integers(0, 256, (1, 3, 16, 16, 3), np.uint8).repeat(2, axis=0)
+    query = np.zeros((2, 3, 16, 16), np.float32)
+    query[0, 0, :8], query[1, 0, 8:, 8:] = 1, 1
+    clips, nmf = Clips.make(video, ["left", "right"], query=query), dataclasses.replace(NMF, refits=0)
+    asked = {"slic": SlicConfig(n_segments=4), "nmf": nmf, "key": 0}
+    kept, plain = discover(tracker, clips, memory=Notebook(1000), **asked), discover(tracker, clips, **asked)
+    assert_same(kept, plain)
+    first, second = (kept.tubelets.feature[kept.tubelets.video == v] for v in (0, 1))
+    assert first.shape != second.shape or not np.allclose(first, second)
 
 
 def test_an_accelerator_does_the_missing_heads_of_a_site_at_once(monkeypatch):

@@ -80,7 +80,8 @@ def discover(
 ) -> Concepts:
     """Concepts of every head of the given sites on a set of clips.
 
-    sites:    a per-head site or several (or streams, each one head) of one grid; None: the keys of all (encoder) blocks.
+    sites:    one or more per-head sites (or streams, each one head) of one grid; None: the keys of all (encoder)
+              blocks.
     slic:     how features become tubelets.   nmf: how tubelets become concepts.
     key:      seed of k-means (a whole number or a key), folded per site and head; None: 0. Equal ones give equal
               concepts.

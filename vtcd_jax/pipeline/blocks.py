@@ -60,12 +60,11 @@ def _clip_digest(part: Part, video: int, common: bytes) -> bytes:
     for kind, values in (("ids", part.support.ids), ("weight", part.support.weight)):
         for site in sorted(values):
             _add(digest, f"{kind}/{site}", values[site][video])
-    _add(digest, "label", np.asarray(part.targets.label)[video])
+    _add(digest, "label", np.asarray(part.targets.label[video]))
     if part.targets.mask is not None:
         _add(digest, "mask", part.targets.mask[video])
     return digest.digest()
 
 
 def _add(digest: Any, name: str, array: np.ndarray) -> None:
-    array = np.asarray(array)
     digest.update(f"{name}{array.dtype.name}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())

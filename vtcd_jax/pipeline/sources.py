@@ -107,7 +107,7 @@ def find_clips(settings: RunSettings, model: Model, on_clip: Callable[[int, int]
 
 
 def split(clips: Clips, settings: RunSettings) -> tuple[Clips, Clips | None]:
-    """(clips for discovery and ranking, held-out clips): by hash of the pixels and seed, whatever the order of the clips."""
+    """(clips for discovery and ranking, held-out clips): by pixel hash and seed, whatever the order of the clips."""
     count = round(settings.hold_out * len(clips))
     if count < LEAST_HELD_OUT or len(clips) - count < 2:
         return clips, None

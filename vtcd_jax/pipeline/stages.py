@@ -13,8 +13,9 @@ clip's content and the mask's index alone.
 from __future__ import annotations
 
 import dataclasses
+import json
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,7 +32,9 @@ from vtcd_jax.concepts import (
     save_concepts,
 )
 from vtcd_jax.concepts.memory import STAGES
+from vtcd_jax.concepts.store import ARRAYS
 from vtcd_jax.data import Clips
+from vtcd_jax.data.same import check_same_clips
 from vtcd_jax.importance import Curves, Importance, Support, Targets, importance_from_scores, layer_importance
 from vtcd_jax.importance.convergence import Convergence, convergence
 from vtcd_jax.importance.curves import curve_gates, curves_from_scores, removal_counts
@@ -40,7 +43,7 @@ from vtcd_jax.importance.null import Null, permutation_null
 from vtcd_jax.importance.ranking import make_design
 from vtcd_jax.importance.stopping import Look, look, looks
 from vtcd_jax.models import InputError, Model
-from vtcd_jax.runs import Run
+from vtcd_jax.runs import Run, differences
 
 from . import tables
 from .blocks import Part
@@ -67,13 +70,13 @@ def stage_key(settings: RunSettings, stage: str) -> jax.Array:
 
 def discover_stage(run: Run, settings: RunSettings, prepared: Prepared, progress: Progress | None = None) -> Concepts:
     """Concepts of the ranked clips, from the run folder where they are there."""
-    known = _known_concepts(run, run.folder)
+    sites, key = concept_sites(prepared.model, settings.site), stage_key(settings, "discover")
+    known = _known_concepts(run, run.folder, prepared.clips)
     if known is not None:
+        _check_settings(run, known, settings, sites, key)
         return known
     if progress:
         progress("segment", 0, len(prepared.clips))
-    sites = concept_sites(prepared.model, settings.site)
-    key = stage_key(settings, "discover")
     found = discover(
         prepared.model, prepared.clips, sites=sites, slic=settings.slic, nmf=settings.nmf, key=key, progress=progress,
         memory=run,
@@ -240,8 +243,10 @@ def layers_of(concepts: Concepts, order: np.ndarray) -> dict[int, float]:
 def _assigned(run: Run, model: Model, clips: Clips, concepts: Concepts, progress: Progress | None) -> Concepts:
     """The run's concepts on the held-out clips."""
     folder = run.path("held_out/concepts.csv").parent
-    known = _known_concepts(run, folder)
+    known = _known_concepts(run, folder, clips)
     if known is not None:
+        if known.names != concepts.names or not np.array_equal(known.dictionary, concepts.dictionary):
+            raise InputError(f"{folder}: holds other concepts than {run.folder}; remove this folder, it is made again")
         return known
     if progress:
         progress("segment", 0, len(clips))
@@ -251,12 +256,37 @@ def _assigned(run: Run, model: Model, clips: Clips, concepts: Concepts, progress
     return found
 
 
-def _known_concepts(run: Run, folder: Path) -> Concepts | None:
-    """Concepts that lie in a folder; None where they are not there, or damaged and to be found again."""
-    if not (folder / "concepts.safetensors").is_file():  # written last
+def _check_settings(run: Run, known: Concepts, settings: RunSettings, sites: Sequence[str], key: jax.Array) -> None:
+    """Raises InputError for concepts that were found with other settings than the run's."""
+    wanted = {
+        "slic": dataclasses.asdict(settings.slic),
+        "nmf": dataclasses.asdict(settings.nmf),
+        "key": np.asarray(jax.random.key_data(key)).tolist(),
+    }
+    changed = differences({name: known.settings.get(name) for name in wanted}, json.loads(json.dumps(wanted)))
+    if tuple(known.sites) != tuple(sites):
+        changed.append(f"sites: {', '.join(known.sites)} -> {', '.join(sites)}")
+    if changed:
+        raise InputError(
+            f"{run.folder / ARRAYS}: holds concepts of another run: {changed[0]}; remove {ARRAYS} to find them again"
+        )
+
+
+def _known_concepts(run: Run, folder: Path, clips: Clips) -> Concepts | None:
+    """Concepts that lie in a folder; None where they are not there, or damaged and to be found again.
+
+    Raises InputError for concepts of other clips.
+    """
+    if not (folder / ARRAYS).is_file():  # written last
         return None
     try:
-        return load_concepts(folder)
+        known = load_concepts(folder)
     except InputError as error:
         run.event("concepts thrown away", {"folder": folder.name, "reason": str(error)})
         return None
+    path = folder / ARRAYS
+    try:
+        check_same_clips("concepts", known.video_hashes, clips, f"remove {ARRAYS} to find them again in these clips")
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    return known
