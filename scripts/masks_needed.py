@@ -26,6 +26,7 @@ from tqdm import tqdm
 import vtcd_jax as vtcd
 from vtcd_jax.concepts import Concepts, load_concepts, save_concepts
 from vtcd_jax.data import Clips
+from vtcd_jax.data.inputs import seen_clips
 from vtcd_jax.importance.blocks import Hadamard
 from vtcd_jax.importance.designs import Design, Paired, Random, nothing_removed
 from vtcd_jax.importance.engine import score_blocks, tasks
@@ -95,7 +96,7 @@ def problem(settings: Common) -> tuple[Model, Clips, Concepts]:
     model = vtcd.models.load(settings.model)
     p = model.preprocessing
     config = vtcd.data.world.WorldConfig(size=p.height, frames=p.num_frames)
-    clips = vtcd.data.world.clips(DISCOVERY, seed=settings.seed, config=config, split="held-out")
+    clips = seen_clips(model, vtcd.data.world.clips(DISCOVERY, seed=settings.seed, config=config, split="held-out"))
     folder = settings.folder / settings.model
     try:
         concepts = load_concepts(folder)
@@ -107,11 +108,11 @@ def problem(settings: Common) -> tuple[Model, Clips, Concepts]:
 
 def measure(settings: Measure) -> None:
     model, clips, concepts = problem(settings)
-    support = Support({s: ids[: len(clips)] for s, ids in concepts.ids.items()}, len(concepts))
+    support = Support.of(concepts)[range(len(clips))]
     targets, names = find_targets(model, clips), SMOOTH[settings.model] + HARD.get(settings.model, ())
     for video in range(settings.part[0], len(clips), settings.part[1]):
         for pool, design in designs(settings, len(concepts)).items():
-            one = Support({s: ids[[video]] for s, ids in support.ids.items()}, len(concepts))
+            one = support[[video]]
             for first, path in pool_files(settings, pool, video, design.count(one.present()[0])):
                 if path.exists():
                     continue
@@ -152,7 +153,7 @@ class Pool:
 
 def pools_of(settings: Common, concepts: Concepts, clips: Clips) -> dict[str, list[Pool]]:
     """Design -> a pool per clip."""
-    support = Support({s: ids[: len(clips)] for s, ids in concepts.ids.items()}, len(concepts))
+    support = Support.of(concepts)[range(len(clips))]
     found: dict[str, list[Pool]] = {}
     for name, design in designs(settings, len(concepts)).items():
         found[name] = []

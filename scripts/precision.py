@@ -41,7 +41,7 @@ class Settings:
 def main(settings: Settings) -> None:
     common = Common(settings.model, settings.clips, folder=settings.folder, seed=settings.seed)
     model, clips, concepts = problem(common)
-    support = Support({site: ids[: len(clips)] for site, ids in concepts.ids.items()}, len(concepts))
+    support = Support.of(concepts)[range(len(clips))]
     asked = {"score": SMOOTH[settings.model] + HARD.get(settings.model, ()), "targets": find_targets(model, clips)}
     keys = jax.random.split(jax.random.key(settings.seed))
     runs = {"float32": (keys[0], "float32"), "bfloat16": (keys[0], "bfloat16"), "redrawn": (keys[1], "float32")}
@@ -69,7 +69,7 @@ def main(settings: Settings) -> None:
 
 
 def only(support: Support, video: int) -> Support:
-    return Support({site: ids[[video]] for site, ids in support.ids.items()}, support.concepts)
+    return support[[video]]
 
 
 def rounding(exact: np.ndarray, rough: np.ndarray) -> float:

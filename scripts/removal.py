@@ -22,6 +22,7 @@ import vtcd_jax as vtcd
 from vtcd_jax.concepts import Concepts, SlicConfig, random_groups
 from vtcd_jax.concepts.config import Proposals
 from vtcd_jax.data import Clips, world
+from vtcd_jax.data.inputs import seen_clips
 from vtcd_jax.importance import Explicit, Importance, Support, find_targets, integrated_gradients, occlusion, scores
 from vtcd_jax.importance.curves import removal_counts
 from vtcd_jax.importance.designs import removal_order
@@ -75,7 +76,8 @@ def group_clips(how: Removal, model: Model, group: int, seed: int) -> tuple[Clip
     config = world.WorldConfig(size=p.height, frames=p.num_frames)
     labels = [group] if group >= 0 else None
     count = how.clips + how.held_out
-    clips = world.clips(count, seed=1000 * seed + group + 1, config=config, split="held-out", labels=labels)
+    drawn = world.clips(count, seed=1000 * seed + group + 1, config=config, split="held-out", labels=labels)
+    clips = seen_clips(model, drawn)
     return clips[: how.clips], clips[how.clips :]
 
 

@@ -105,7 +105,8 @@ def test_concepts_with_the_same_names_are_not_the_same_concepts(concepts):
 @pytest.mark.parametrize(
     "gates",
     [np.zeros((1, 2), np.float32), np.zeros((1, 9), np.float32), np.zeros(8, np.float32), [[0.0] * 7],
-     [[0.0], [0.0, 1.0]], np.full((1, 8), np.nan, np.float32), np.zeros((0, 8), np.float32), Explicit(np.zeros((1, 7), np.float32)),
+     [[0.0], [0.0, 1.0]], np.full((1, 8), np.nan, np.float32), np.zeros((0, 8), np.float32),
+     Explicit(np.zeros((1, 7), np.float32)),
      LeaveOneOut(7), Hadamard(0, 8, groups=np.arange(7))],
 )  # fmt: skip
 def test_gates_of_another_shape_are_refused(model, clips, support, gates):

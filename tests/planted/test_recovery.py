@@ -52,7 +52,7 @@ def test_the_planted_tokens_recover_everything_they_hold(clips):
 
 def test_planned_scores_are_those_of_the_network(network, clips):
     concepts, few = oracle(clips), clips[:3]
-    support = Support({site: ids[:3] for site, ids in concepts.ids.items()}, len(concepts))
+    support = Support.of(concepts)[range(3)]
     gates = (np.random.default_rng(0).random((8, len(concepts))) > 0.4).astype(np.float32)
     measured = scores(network, few, support, gates, score="logit", dtype="float32")["logit"]
     np.testing.assert_allclose(planned_scores(few, support, gates), measured, atol=0.15)

@@ -152,7 +152,7 @@ def _segment_heads(
     """
     heads = np.moveaxis(volume, 3, 0)[which]
     try:
-        labels = propose(heads, size, config, [(clips.hashes[video], name, head) for head in which])
+        labels = propose(heads, size, config, [(clips.pixel_hashes[video], name, head) for head in which])
     except InputError as error:
         raise InputError(f"clip {clips.names[video]}, site {name}: {error}") from None
     how = partial(pool, pooling=config.pooling, min_fraction=config.min_fraction, upsample=config.upsample)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax.numpy as jnp
 
 from vtcd_jax.data.clips import Clips
@@ -13,6 +15,12 @@ def clip_inputs(model: Model, clips: Clips, video: int) -> Inputs:
     pixels = model.preprocessing.normalise(clips.video[video : video + 1])
     query = None if clips.query is None else jnp.asarray(clips.query[video : video + 1], jnp.float32)
     return Inputs(video=jnp.asarray(pixels), query=query)
+
+
+def seen_clips(model: Model, clips: Clips) -> Clips:
+    """The clips without what the network does not look at: a query mask, for all but trackers. It would make them other
+    clips (``Clips.hashes``)."""
+    return clips if "query" in getattr(model.config, "needs", ()) else dataclasses.replace(clips, query=None)
 
 
 def check_query(model: Model, clips: Clips) -> None:

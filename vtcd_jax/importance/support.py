@@ -67,8 +67,9 @@ class Support:
 
     def __getitem__(self, rows: Sequence[int] | np.ndarray) -> Support:
         """The same concepts in the chosen clips."""
-        ids, weight = ({site: a[rows] for site, a in of.items()} for of in (self.ids, self.weight))
-        hashes = tuple(self.hashes[i] for i in np.arange(len(self))[rows]) if self.hashes else ()
+        chosen = np.arange(len(self))[list(rows)]
+        ids, weight = ({site: a[chosen] for site, a in of.items()} for of in (self.ids, self.weight))
+        hashes = tuple(self.hashes[i] for i in chosen) if self.hashes else ()
         return Support(ids, self.concepts, weight, hashes)
 
     def present(self) -> np.ndarray:

@@ -36,7 +36,7 @@ class Targets:
 
     def __getitem__(self, rows: Sequence[int] | np.ndarray) -> Targets:
         """The chosen clips' targets."""
-        hashes = tuple(self.hashes[i] for i in np.arange(len(self.hashes))[rows]) if self.hashes else ()
+        hashes = tuple(self.hashes[i] for i in np.arange(len(self.hashes))[list(rows)]) if self.hashes else ()
         return Targets(self.label[rows], None if self.mask is None else self.mask[rows], self.origin, hashes)
 
 

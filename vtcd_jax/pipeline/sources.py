@@ -13,7 +13,7 @@ import numpy as np
 from vtcd_jax.concepts import concept_sites
 from vtcd_jax.concepts.discovery import check_features
 from vtcd_jax.data import Clips, read_clips, world
-from vtcd_jax.data.inputs import check_query
+from vtcd_jax.data.inputs import check_query, seen_clips
 from vtcd_jax.data.query import with_query
 from vtcd_jax.importance.engine import resolved_dtype
 from vtcd_jax.importance.score import check_functions, default_scores, score_functions
@@ -56,9 +56,7 @@ def prepare(settings: RunSettings, on_clip: Callable[[int, int], None] | None = 
         class_index(model, settings.target)
     if settings.query is not None and not follows_query(model):
         raise InputError(f"model {model.name!r} follows no query mask, so --query has no meaning; leave it out")
-    clips = find_clips(settings, model, on_clip)
-    if follows_query(model):  # others do not see it, and it is no part of their clips
-        clips = with_query(clips, settings.query)
+    clips = seen_clips(model, with_query(find_clips(settings, model, on_clip), settings.query))
     check_query(model, clips)
     targets = find_targets(model, clips, target=settings.target, reference=settings.reference)
     wrong = wrong_clips(model, clips, targets)
