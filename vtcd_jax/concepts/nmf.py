@@ -24,6 +24,7 @@ from flax import struct
 from jaxtyping import Array, Float, Int
 
 from vtcd_jax.models.errors import InputError
+from vtcd_jax.models.keys import Seed, as_key
 
 from .descent import descend, relative, unit_scale
 from .kmeans import kmeans
@@ -69,7 +70,7 @@ def convex_nmf(
     k: int,
     *,
     init: tuple[Float[Array | np.ndarray, "sample concept"], Float[Array | np.ndarray, "concept sample"]] | None = None,
-    key: Array | None = None,
+    key: Seed | None = None,
     max_steps: int = 2000,
     tol: float = 1e-4,
     form: Form = "auto",
@@ -87,8 +88,8 @@ def convex_nmf(
     values = checked(X, k)
     samples = len(values)
     if init is None:
-        key = jax.random.key(0) if key is None else key
-        G, H = initial_factors(kmeans(jnp.asarray(values), k, key, maximum=k).labels, k)
+        root = as_key(0 if key is None else key)
+        G, H = initial_factors(kmeans(jnp.asarray(values), k, root, maximum=k).labels, k)
     else:
         G, H = (jnp.asarray(part, jnp.float32) for part in init)
         if G.shape != (samples, k) or H.shape != (k, samples) or min(G.min(), H.min()) < 0:

@@ -18,8 +18,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
-import jax
 import numpy as np
+
+from vtcd_jax.models import Seed
 
 from .designs import check_masks
 from .draws import generator, key_bytes
@@ -46,7 +47,7 @@ class Hadamard:
     groups: int [concept], concepts that are removed together (a player is then a group); None: each its own.
     """
 
-    key: jax.Array
+    key: Seed
     masks: int
     folded: bool = True
     groups: np.ndarray | None = None

@@ -21,10 +21,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-import jax
 import numpy as np
 
-from vtcd_jax.models import InputError
+from vtcd_jax.models import InputError, Seed
 
 from .draws import generator, key_bytes
 
@@ -68,7 +67,7 @@ class Random:
     players: "present" draws among the clip's own concepts; "all" among all of them, as the released code does.
     """
 
-    key: jax.Array
+    key: Seed
     masks: int
     ratio: float = 0.5
     players: str = "present"
@@ -96,7 +95,7 @@ class Random:
 class Bernoulli:
     """Every present concept is removed with probability ``ratio``, independently of all others."""
 
-    key: jax.Array
+    key: Seed
     masks: int
     ratio: float = 0.5
     paired = False
@@ -120,7 +119,7 @@ class Bernoulli:
 class Paired:
     """Fair coins; row 2k + 1 removes what row 2k keeps. An odd number of masks is rounded down."""
 
-    key: jax.Array
+    key: Seed
     masks: int
     paired, ratio = True, 0.5
 

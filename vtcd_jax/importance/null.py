@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import jax
 import numpy as np
+
+from vtcd_jax.models import Seed
 
 from .designs import Design
 from .draws import generator, key_bytes
@@ -35,7 +36,7 @@ def permutation_null(
     hashes: Sequence[str],
     present: np.ndarray,
     *,
-    key: jax.Array,
+    key: Seed,
     draws: int = 400,
 ) -> Null:
     """Null distribution of the mean importance over clips.

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from vtcd_jax.models.errors import InputError
+from vtcd_jax.models.keys import Seed, as_key
 
 from ..config import METHODS, Method
 from ..heads import on_cores, on_cpu, side_by_side
@@ -32,7 +33,7 @@ from .top_k import top_k
 def fit(
     X: Float[Array | np.ndarray, "sample feature"],
     k: int,
-    key: Array | None = None,
+    key: Seed | None = None,
     *,
     method: Method = "convex-nmf",
     max_steps: int = 2000,
@@ -52,8 +53,8 @@ def fit(
     with "nmf".
     """
     values = jnp.asarray(checked_for(method, checked(X, k)))
-    key = jax.random.key(0) if key is None else key
-    labels = kmeans(values, k, key, maximum=k, restarts=restarts).labels  # one program for all methods
+    root = as_key(0 if key is None else key)
+    labels = kmeans(values, k, root, maximum=k, restarts=restarts).labels  # one program for all methods
     return fit_labelled(
         values, labels, k, tol, method=method, concepts=k, max_steps=max_steps, active=active, form=form
     )
