@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from vtcd_jax.data import Clips, tracking, world
-from vtcd_jax.data.inputs import check_query, clip_inputs
+from vtcd_jax.data.inputs import check_query, clip_inputs, seen_clips
 from vtcd_jax.data.query import with_query
-from vtcd_jax.models import InputError, build, tcow
+from vtcd_jax.models import InputError, build, tcow, timesformer
 
 LABEL = {name: i for i, name in enumerate(world.CLASSES)}
 
@@ -113,6 +113,16 @@ def test_another_query_is_another_clip():
     asked = [dataclasses.replace(clips, query=query) for query in (one, one.astype(np.float32), other)]
     assert asked[0].hashes == asked[1].hashes and not set(asked[0].hashes) & set(asked[2].hashes)
     assert clips.hashes == clips.pixel_hashes == asked[2].pixel_hashes and asked[0][[1]].hashes == asked[0].hashes[1:]
+
+
+def test_a_network_that_follows_no_query_sees_clips_without_one():
+    """So what is kept of them, and the draws about them, do not depend on a mask that changes nothing."""
+    clips = plain(query=np.ones((1, 3, 16, 16), bool))
+    sizes = {"patch_size": 8, "num_frames": 3, "width": 8, "depth": 1, "num_heads": 1}
+    tracker = build(tcow.TCOWConfig(image_height=16, image_width=16, **sizes))
+    classifier = build(timesformer.TimeSformerConfig(image_size=16, num_classes=2, **sizes))
+    assert seen_clips(tracker, clips).hashes == clips.hashes != clips.pixel_hashes
+    assert seen_clips(classifier, clips).hashes == clips.pixel_hashes
 
 
 def test_without_an_image_the_first_true_mask_is_the_query():

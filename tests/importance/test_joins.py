@@ -32,7 +32,7 @@ from vtcd_jax.importance import (
 )
 from vtcd_jax.importance.score import log_probability
 from vtcd_jax.importance.suffix import suffix_scores
-from vtcd_jax.models import InputError, tcow
+from vtcd_jax.models import InputError, tcow, videomae
 
 ONES = np.ones((1, 8), np.float32)
 
@@ -240,7 +240,7 @@ def test_a_network_without_classes_refuses_a_target(clips):
     query[:, 0, :8] = True
     asked = dataclasses.replace(clips, query=query)
     autoencoder = models.build(
-        models.videomae.VideoMAEPretrainConfig(
+        videomae.VideoMAEPretrainConfig(
             image_size=16, patch_size=8, num_frames=4, width=16, depth=1, num_heads=2, decoder_width=8,
             decoder_depth=1, decoder_num_heads=2,
         )
