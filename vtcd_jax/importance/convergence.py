@@ -28,6 +28,7 @@ from .result import error_of_mean, groups_of
 POINTS = 8
 LEAST = 8  # masks a clip of the first point
 DRAWS = 400
+NORMAL = 1.96  # standard errors of a 95 % interval on Fisher's scale
 
 
 @dataclass(frozen=True)
@@ -101,9 +102,8 @@ def _agreement(
     (first, second), (one, other) = ([part[seen] for part in parts] for parts in (values, errors))
     correlation = float(rank_correlation(first, second))
     foretold = repetitions((first + second) / 2, np.sqrt(one**2 + other**2) / 2, (one, other), generator)
-    scatter = _fisher(foretold)
-    middle = _fisher(np.array(correlation))
-    low, high = np.tanh(middle + np.quantile(scatter, [0.025, 0.975]) - scatter.mean())
+    scatter = NORMAL * _fisher(foretold).std()
+    low, high = np.tanh(_fisher(np.array(correlation)) + np.array([-scatter, scatter]))
     return correlation, float(low), float(high)
 
 

@@ -30,6 +30,7 @@ from .estimators import rows_read
 from .formulas import played
 from .result import groups_of, summed
 
+LEAST_DOF = 5  # degrees of freedom below which a fit on all columns says too little of the noise
 EXACT = 1e-9  # a residual this small beside the scores is rounding
 
 
@@ -100,7 +101,7 @@ def _clip(
     columns, which = np.unique(columns, axis=1, return_inverse=True)  # concepts that go together are one
     places, signs = deals(len(y), design.paired, draws, rng)
     spare = len(y) - int(not design.paired)
-    if columns.shape[1] < spare:
+    if spare - columns.shape[1] >= LEAST_DOF:
         found = _together(y, columns, spare, places, signs)
     elif isinstance(design, Random) and design.players == "all":
         return slopes, errors
