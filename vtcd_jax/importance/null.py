@@ -32,6 +32,7 @@ from .result import groups_of, summed
 
 LEAST_DOF = 5  # degrees of freedom below which a fit on all columns says too little of the noise
 EXACT = 1e-9  # a residual this small beside the scores is rounding
+TINY = float(np.finfo(float).tiny)
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,7 @@ def _clip(
         y, columns = (y[0::2] - y[1::2]) / 2, columns[0::2]
     else:
         y, columns = y - y.mean(), columns - columns.mean(0)
+    y = np.where(np.abs(y).max() > EXACT**1.5 * np.abs(scores[rows]).max(), y, 0.0)  # else all scores are equal
     columns, which = np.unique(columns, axis=1, return_inverse=True)  # concepts that go together are one
     places, signs = deals(len(y), design.paired, draws, rng)
     spare = len(y) - int(not design.paired)
@@ -121,11 +123,11 @@ def _together(
     solvers = left @ inverse.T  # [unit, column]: slopes are y @ solvers
     solved = (right**2).sum(0) > 1 - EXACT
     solvers = np.where(solved, solvers, 0.0)
-    size = np.where(solved, 1 / np.maximum((solvers**2).sum(0), np.finfo(float).tiny), 0.0)  # |r_i|²
+    size = np.where(solved, 1 / np.maximum((solvers**2).sum(0), TINY), 0.0)  # |r_i|²
     residuals = solvers * size
     dof = spare - left.shape[1]
     slope, rest = y @ solvers, y - left @ (left.T @ y)
-    least = (EXACT**2) * (y @ y)
+    least = EXACT**2 * (y @ y) + TINY
     dealt = rest[places] * signs
     lengths = np.concatenate([[rest @ rest], (dealt**2).sum(1) - ((dealt @ left) ** 2).sum(1)])
     squares = np.repeat(np.maximum(lengths, least)[:, None], len(slope), axis=1)
@@ -143,7 +145,7 @@ def _alone(
     every = np.concatenate([y[None], y[places] * signs])
     size = (X**2).sum(0)
     slopes = every @ X / size
-    left = np.maximum((y @ y) - slopes**2 * size, EXACT**2 * (y @ y))
+    left = np.maximum(y @ y - slopes**2 * size, EXACT**2 * (y @ y) + TINY)
     return slopes, np.sqrt(left / max(spare - 1, 1) / size)
 
 

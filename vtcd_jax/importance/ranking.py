@@ -169,8 +169,6 @@ def importance_from_scores(
     hashes: of the clips' content; clips of equal content are one draw in the standard errors.  present: bool [video, concept].
     """
     name = estimator or default_estimator(design)
-    estimates = [
-        estimate(name, design, row, float(baseline[v]), hashes[v], present[v]) for v, row in enumerate(scores)
-    ]
+    estimates = [estimate(name, design, row, float(baseline[v]), hashes[v], present[v]) for v, row in enumerate(scores)]
     read = [len(rows_read(design, row, present[v])) for v, row in enumerate(scores)]
     return combine(score, name, design_name, estimates, read, present, baseline, hashes)
