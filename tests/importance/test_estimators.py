@@ -331,6 +331,15 @@ def test_an_error_that_masks_are_too_few_to_show_is_not_zero(design, masks, esti
     assert shown.any() and (np.isnan(error).all() if design.paired or estimator == "contrast" else (error > 0).any())
 
 
+@pytest.mark.parametrize("estimator", ["paper", "released"])
+def test_one_block_does_not_show_the_error_of_the_originals(estimator):
+    """Their value has the mean score in it, which varies between blocks."""
+    y = np.random.default_rng(0).normal(size=80)
+    for masks, known in ((40, False), (80, True)):
+        found = estimate(estimator, Hadamard(KEY, masks), y[:masks], 0.0, CLIP, PRESENT)
+        assert np.isfinite(found.value[PRESENT]).all() and (np.isfinite(found.variance[PRESENT]) == known).all()
+
+
 def test_a_concept_that_no_mask_removed_has_no_value():
     """Of 13 concepts, each removed by one mask in fifty; eight masks. The others have theirs."""
     design, y = Bernoulli(KEY, 8, ratio=0.02), np.random.default_rng(0).normal(size=8)

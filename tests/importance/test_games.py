@@ -96,7 +96,6 @@ ORIGINAL_UNITS = {
     "random": (lambda run: Random(jax.random.key(run), 60, players="all"), False),
     "bernoulli": (lambda run: Bernoulli(jax.random.key(run), 60), False),
     "paired": (lambda run: Paired(jax.random.key(run), 60), True),
-    "one block": (lambda run: Hadamard(jax.random.key(run), 32), True),
     "four blocks": (lambda run: Hadamard(jax.random.key(run), 128), True),
     "hadamard": (lambda run: Hadamard(jax.random.key(run), 80, folded=False), True),
 }

@@ -7,10 +7,10 @@ In a whole block every concept is kept in half of the rows, so that all estimato
 
     contrast, regression   c              paper   (y_0 - m) / 2 + c / 4              released   masks · (m / 2 + c / 4)
 
-The variance of c and of m is that between blocks, mixed with a pooled one (Smyth 2004): a few blocks can agree by
-chance. The pooled one is read from columns whose effect is noise alone. For c these are the columns that no one has:
-they are hit by every interaction, a player's by those without it, so the pooled variance rather is too large than too
-small. For m, in folded blocks, they are all columns of the sums of the pairs, where no concept's own effect is left.
+The variance of c is that between blocks, mixed with a pooled one of all columns (Smyth 2004): a few blocks can agree by
+chance. A column that no one has is hit by every interaction, a player's by those without it, so the pooled variance
+rather is too large than too small. The variance of m is that between blocks alone, unknown from one block: interactions
+of two, which hit the columns, leave the mean of a block as it is.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 
 from .blocks import Hadamard
-from .formulas import Estimate
+from .formulas import Estimate, mean_of_units
 
 LEAST_BLOCKS = 3  # whole blocks from which each concept has an error of its own; with fewer they are pooled
 POOLED_DOF = 4  # degrees of freedom that the pooled error counts for beside a concept's own
@@ -38,11 +38,11 @@ def block_estimate(
     estimator: any but "drop".  y: float64 [mask], scores of these blocks.  blocks: int [block], their numbers.
     """
     numbers = design.players(present)
-    effects, spare, means, noise = _columns(y, design, clip_hash, int(numbers.max()) + 1, blocks)
+    effects, spare, means = _columns(y, design, clip_hash, int(numbers.max()) + 1, blocks)
     variance, dof, pooled = _variance(effects, spare)
     there, value = numbers >= 0, effects.mean(0)
     if estimator in ("paper", "released"):
-        of_mean, mean_dof, _ = _variance(means, noise)
+        _, of_mean, mean_dof = mean_of_units(means)
         parts = np.stack(np.broadcast_arrays(of_mean / 4, variance / 16))
         variance = parts.sum(0)
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -57,10 +57,9 @@ def block_estimate(
 
 def _columns(
     y: np.ndarray, design: Hadamard, clip_hash: str, players: int, blocks: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Of each block: contrasts [block, player], the same of columns that no one has, its mean [block, 1], and columns
-    that are hit by the same noise as the mean."""
-    effects, spare, means, noise = [], [], [], []
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each block: contrasts [block, player], the same of columns that no one has, its mean [block, 1]."""
+    effects, spare, means = [], [], []
     for number, part in zip(blocks, y.reshape(len(blocks), -1), strict=True):
         signs = design.signs(clip_hash, int(number), players)
         halves = (part[0::2] - part[1::2]) / 2 if design.folded else part
@@ -68,9 +67,7 @@ def _columns(
         effects.append(columns[:players])
         spare.append(columns[players:])
         means.append([part.mean()])
-        sums = (part[0::2] + part[1::2]) / 2
-        noise.append((sums @ signs.matrix) / len(sums) if design.folded else columns[players:] / 2)
-    return np.array(effects), np.array(spare), np.array(means), np.array(noise)
+    return np.array(effects), np.array(spare), np.array(means)
 
 
 def _variance(by_block: np.ndarray, nobodys: np.ndarray) -> tuple[np.ndarray, int, bool]:

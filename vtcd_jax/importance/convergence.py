@@ -103,7 +103,7 @@ def _agreement(
     correlation = float(rank_correlation(first, second))
     foretold = repetitions((first + second) / 2, np.sqrt(one**2 + other**2) / 2, (one, other), generator)
     scatter = NORMAL * _fisher(foretold).std()
-    low, high = np.tanh(_fisher(np.array(correlation)) + np.array([-scatter, scatter]))
+    low, high = np.tanh(_fisher(np.array([correlation])) + np.array([-scatter, scatter]))
     return correlation, float(low), float(high)
 
 

@@ -132,7 +132,9 @@ def _together(
     lengths = np.concatenate([[rest @ rest], (dealt**2).sum(1) - ((dealt @ left) ** 2).sum(1)])
     squares = np.repeat(np.maximum(lengths, least)[:, None], len(slope), axis=1)
     squares[1:] += slope**2 * size * dof / spare
-    turned = np.array([np.einsum("uc,uc->c", solvers, residuals[p] * s[:, None]) for p, s in zip(places, signs)])
+    turned = np.array(
+        [np.einsum("uc,uc->c", solvers, residuals[p] * s[:, None]) for p, s in zip(places, signs, strict=True)]
+    )
     slopes = np.concatenate([slope[None], dealt @ solvers + slope * turned.reshape(-1, len(slope))])
     errors = np.sqrt(squares / max(dof, 1) * np.divide(1.0, size, out=np.zeros_like(size), where=size > 0))
     return slopes, errors

@@ -164,9 +164,10 @@ def importance_from_scores(
     *,
     estimator: str | None = None,
 ) -> Importance:
-    """Importance from scores [video, mask] that a design made (NaN anywhere: not run); draws its rows again, clip by clip.
+    """Importance from scores [video, mask] that a design made; draws its rows again, clip by clip.
 
-    hashes: of the clips' content; clips of equal content are one draw in the standard errors.  present: bool [video, concept].
+    scores: NaN anywhere: not run.  present: bool [video, concept].
+    hashes: of the clips' content; clips of equal content are one draw in the standard errors.
     """
     name = estimator or default_estimator(design)
     estimates = [estimate(name, design, row, float(baseline[v]), hashes[v], present[v]) for v, row in enumerate(scores)]
