@@ -130,23 +130,21 @@ def test_a_correlation_of_ranks_by_hand():
 @pytest.mark.parametrize(
     "estimator, design",
     [
-        ("contrast", Random(KEY, 128)),
-        ("regression", Paired(KEY, 128)),
         ("contrast", Hadamard(KEY, 112)),
-        ("contrast", Hadamard(KEY, 336)),
-        ("paper", Random(KEY, 128, players="all")),
+        ("regression", Paired(KEY, 104)),
+        ("paper", Random(KEY, 32, players="all")),
     ],
 )
 def test_intervals_hold_the_mean_correlation_of_repetitions(estimator, design):
     """The mean over draws of the masks, on these clips. With clips drawn again it would lie near their upper end."""
-    curves = [curve(MIXED, design, estimator, run) for run in range(150)]
+    curves = [curve(MIXED, design, estimator, run) for run in range(80)]
     correlation, low, high = (
         np.array([getattr(c, name)[-1] for c in curves]) for name in ("correlation", "low", "high")
     )
     mean = correlation.mean()
     held, below, above = np.mean((low <= mean) & (mean <= high)), np.mean(high < mean), np.mean(low > mean)
-    assert held >= 0.9, (held, below, above)  # 95 %, known to 1.8 %
-    assert max(below, above) <= 0.09, (held, below, above)
+    assert held >= 0.88, (held, below, above)  # 95 %, known to 2.4 %
+    assert max(below, above) <= 0.1, (held, below, above)
 
 
 def test_a_point_of_the_paper_is_that_of_equation_6():

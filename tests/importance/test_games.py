@@ -79,7 +79,7 @@ def test_masks_of_equal_size_measure_from_the_mean_effect():
 @pytest.mark.parametrize("design", DESIGNS)
 @pytest.mark.parametrize("estimator", ["contrast", "regression"])
 def test_concepts_of_different_clips_stand_in_the_right_order(design, estimator):
-    """One clip has a concept of effect 1.5 beside weak ones, another one of 2 beside strong ones; one matters nowhere."""
+    """One clip has a concept of effect 1.5 beside weak ones, another one of 2 beside strong ones."""
     present = np.array([[1, 0, 1, 1, 1, 0, 0, 0, 0], [0, 1, 1, 0, 0, 1, 1, 1, 1]], bool)
     effects = np.array([1.5, 2, 0, 0.1, 0.1, 3, 3, 3, 3.0])
     estimates = []
