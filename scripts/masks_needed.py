@@ -283,7 +283,7 @@ def needed(points: list[Point], bar: str) -> float:
 
 
 KINDS = (
-    "random: released", "random: paper", "random: contrast", "bernoulli: contrast", "bernoulli: regression",
+    "random: released", "random: paper", "bernoulli: contrast", "bernoulli: regression",
     "paired: contrast", "paired: regression", "hadamard: contrast", "folded-hadamard: contrast",
 )  # fmt: skip
 

@@ -11,7 +11,14 @@ from vtcd_jax.importance.blocks import SPARE, Hadamard
 from vtcd_jax.importance.curves import removal_counts
 from vtcd_jax.importance.designs import Bernoulli, Design, LeaveOneOut, Paired, Random, removal_order
 from vtcd_jax.importance.hadamard import order_for
-from vtcd_jax.importance.ranking import DESIGNS, check_share, head_groups, make_design
+from vtcd_jax.importance.ranking import (
+    DESIGNS,
+    check_estimator,
+    check_share,
+    default_design,
+    head_groups,
+    make_design,
+)
 from vtcd_jax.models import InputError
 
 KEY, CLIP = jax.random.key(4), "ab" * 32
@@ -110,15 +117,36 @@ def test_random_rows_depend_on_seed_clip_and_index_alone():
     np.testing.assert_array_equal(made.rows("ab" * 32, 20, 30, present), rows[20:30])
     assert not np.array_equal(made.rows("cd" * 32, 0, 50, present), rows)
     assert (rows[:, 7:] == 1).all(), "absent concepts are not players"
-    assert ((rows == 0).sum(1) == 3).all(), "int(7 · 0.5) are removed"
     everyone = Random(jax.random.key(4), 50, ratio=0.5, players="all").rows("ab" * 32, 0, 50, present)
     assert ((everyone == 0).sum(1) == 5).all()
 
 
-@pytest.mark.parametrize("estimator, removed", [(None, 5), ("contrast", 5), ("paper", 7), ("released", 7)])
-def test_absent_concepts_are_players_for_the_originals_alone(estimator, removed):
+def test_random_draws_how_many_present_concepts_go_as_coins_would():
+    """Mean and variance of the number removed are binomial, so that no two concepts are tied to each other."""
+    removed = 1 - Random(KEY, 4000, ratio=0.3).rows(CLIP, 0, 4000, EVERYTHING)
+    np.testing.assert_allclose(removed.mean(0), 0.3, atol=0.03)
+    np.testing.assert_allclose(removed.sum(1).var(), 14 * 0.3 * 0.7, rtol=0.1)
+    np.testing.assert_allclose(np.corrcoef(removed.T), np.eye(14), atol=0.06)
+
+
+@pytest.mark.parametrize("estimator", ["paper", "released"])
+def test_absent_concepts_are_players_for_the_originals_alone(estimator):
     made = make_design("random", KEY, 40, concepts=concepts(), estimator=estimator)
-    assert ((all_rows(made) == 0).sum(1) == removed).all()
+    assert ((all_rows(made) == 0).sum(1) == 7).all() and (all_rows(made)[:, ~PRESENT] == 0).any()
+    for other in (None, "contrast", "regression"):
+        rows = all_rows(make_design("random", KEY, 40, concepts=concepts(), estimator=other))
+        assert (rows[:, ~PRESENT] == 1).all() and np.ptp(rows.sum(1)) > 0
+
+
+def test_one_concept_alone_is_removed_about_half_of_the_time():
+    alone = np.arange(14) == 3
+    np.testing.assert_allclose(1 - all_rows(Random(KEY, 400), alone)[:, 3].mean(), 0.5, atol=0.1)
+
+
+@pytest.mark.parametrize("estimator, name", [(None, "folded-hadamard"), ("paper", "random"), ("released", "random")])
+def test_the_default_design_is_what_the_estimator_reads(estimator, name):
+    assert default_design(estimator) == name
+    check_estimator(name, estimator)
 
 
 @pytest.mark.parametrize("folded", [True, False])
@@ -197,6 +225,26 @@ def test_removal_orders_are_cumulative_and_complete():
         (
             lambda: make_design("paired", KEY, 8, concepts=concepts(), ratio=0.3),
             r"--ratio 0.3: design 'paired' has none to choose; take --design random or bernoulli",
+        ),
+        (
+            lambda: make_design("random", KEY, 8, concepts=concepts(), ratio=0.05, estimator="paper"),
+            r"--ratio 0.05 of 14 concepts removes none in each mask; take at least --ratio 0.072",
+        ),
+        (
+            lambda: all_rows(Random(KEY, 8, players="all"), np.ones(1, bool)),
+            r"--ratio 0.5 of 1 concepts removes none in each mask; there is but one",
+        ),
+        (lambda: check_estimator("random", "magic"), r"unknown estimator 'magic'; known: contrast, .*drop"),
+        (lambda: check_estimator("random", "drop"), r"estimator 'drop' does not fit design 'random'; .*"),
+        *(
+            (
+                lambda name=name, estimator=estimator: make_design(
+                    name, KEY, 8, concepts=concepts(), estimator=estimator
+                ),
+                rf"--estimator {estimator} reads --design random alone, not {name}; leave out --design",
+            )
+            for name in ("paired", "bernoulli", "folded-hadamard", "heads", "leave-one-out")
+            for estimator in ("paper", "released")
         ),
     ],
 )

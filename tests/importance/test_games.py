@@ -57,7 +57,7 @@ def test_the_games_banzhaf_values_are_those_of_all_subsets(name):
 
 
 @pytest.mark.parametrize("estimator", ["contrast", "regression"])
-@pytest.mark.parametrize("design", [name for name in DESIGNS if name != "random"])
+@pytest.mark.parametrize("design", DESIGNS)
 @pytest.mark.parametrize("name", small_games())
 def test_estimates_reach_the_exact_banzhaf_values(name, design, estimator):
     """Within what their own error allows, and that is small."""
@@ -69,20 +69,55 @@ def test_estimates_reach_the_exact_banzhaf_values(name, design, estimator):
     np.testing.assert_array_less(error, 0.05 * y.std())
 
 
-@pytest.mark.parametrize("name", small_games())
-def test_masks_of_equal_size_measure_against_the_mean_effect(name):
-    """Keeping a concept pushes out another: the contrast's limit is that over all masks of five kept concepts."""
-    game = small_games()[name]
-    every = subsets(9)
+def test_masks_of_equal_size_measure_from_the_mean_effect():
+    """Why ``random`` draws how many go: keeping a concept pushes out another."""
+    game, every = small_games()["additive"], subsets(9)
     limit = by_enumeration(game.value, every[every.sum(1) == 5])
-    y = game.value(rows_of("random"))
-    for estimator, factor in (("contrast", 1.0), ("regression", 8 / 9)):
-        found = estimate(estimator, DESIGNS["random"], y, 0.0, CLIP, ALL)
-        error = np.sqrt(found.variance)
-        np.testing.assert_array_less(np.abs(found.value - factor * limit), 4 * error + 1e-9, err_msg=estimator)
-    if name == "additive":
-        centred = game.banzhaf() - game.banzhaf().mean()
-        np.testing.assert_allclose(limit, 9 / 8 * centred, atol=1e-12)
+    np.testing.assert_allclose(limit, 9 / 8 * (game.banzhaf() - game.banzhaf().mean()), atol=1e-12)
+
+
+@pytest.mark.parametrize("design", DESIGNS)
+@pytest.mark.parametrize("estimator", ["contrast", "regression"])
+def test_concepts_of_different_clips_stand_in_the_right_order(design, estimator):
+    """One clip has a concept of effect 1.5 beside weak ones, another one of 2 beside strong ones."""
+    present = np.array([[1, 0, 1, 1, 1, 0, 0, 0, 0], [0, 1, 1, 0, 0, 1, 1, 1, 1]], bool)
+    effects = np.array([1.5, 2, 0, 0.1, 0.1, 3, 3, 3, 3.0])
+    estimates = []
+    for video, there in enumerate(present):
+        y = DESIGNS[design].rows(f"{video}", 0, DESIGNS[design].count(there), there) @ effects
+        estimates.append(estimate(estimator, DESIGNS[design], y, 0.0, f"{video}", there))
+    found = combine("s", "e", "d", estimates, [1, 1], present, np.zeros(2))
+    error = np.abs(found.importance - (effects * present).mean(0))
+    np.testing.assert_array_less(error, 4 * found.se_masks + 1e-9)
+    assert found.importance[1] > found.importance[0] > found.importance[3]
+
+
+ORIGINAL_UNITS = {
+    "random": (lambda run: Random(jax.random.key(run), 60, players="all"), False),
+    "bernoulli": (lambda run: Bernoulli(jax.random.key(run), 60), False),
+    "paired": (lambda run: Paired(jax.random.key(run), 60), True),
+    "four blocks": (lambda run: Hadamard(jax.random.key(run), 128), True),
+    "hadamard": (lambda run: Hadamard(jax.random.key(run), 80, folded=False), True),
+}
+
+
+@pytest.mark.parametrize("estimator", ["paper", "released"])
+@pytest.mark.parametrize("name", ORIGINAL_UNITS)
+def test_errors_of_the_originals_are_those_of_what_was_drawn(name, estimator):
+    """Masks, pairs or blocks: standard error over true standard deviation, on a game with interactions."""
+    rng = np.random.default_rng(7)
+    game = Walsh(
+        rng.normal(0, 0.3, 9), tuple((some_terms(rng, 9, order, 20), rng.normal(0, 0.2, 20)) for order in (2, 3)), 5.0
+    )
+    values, variances = [], []
+    for run in range(400):
+        design = ORIGINAL_UNITS[name][0](run)
+        y = game.value(design.rows(CLIP, 0, design.count(ALL), ALL).astype(float))
+        found = estimate(estimator, design, y, 7.0, CLIP, ALL)
+        values.append(found.value)
+        variances.append(found.variance)
+    true = np.sqrt(np.var(values, axis=0, ddof=1).mean())
+    assert 0.9 <= np.sqrt(np.mean(variances)) / true <= 1.1, np.sqrt(np.mean(variances)) / true
 
 
 def sigmoid_game(rng: np.random.Generator, concepts: int) -> Game:

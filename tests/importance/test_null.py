@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vtcd_jax.importance.blocks import Hadamard
-from vtcd_jax.importance.designs import Bernoulli, Design, Paired, Random
+from vtcd_jax.importance.designs import Bernoulli, Design, LeaveOneOut, Paired, Random
 from vtcd_jax.importance.null import Null, deals, permutation_null
 
 KEY, OTHER = jax.random.key(3), jax.random.key(4)
@@ -97,16 +97,67 @@ def test_neither_unit_nor_origin_of_the_score_nor_the_order_of_clips_matters():
 
 
 def test_pairs_are_dealt_whole_and_may_be_turned():
-    y = np.arange(12.0)
-    dealt = deals(y, True, 50, np.random.default_rng(0))
-    np.testing.assert_array_equal(dealt[0], y)
-    pairs = np.sort(dealt.reshape(-1, 6, 2), axis=2)
-    np.testing.assert_array_equal(np.sort(pairs[..., 0], axis=1), np.tile(y[0::2], (51, 1)))
-    np.testing.assert_array_equal(pairs[..., 1] - pairs[..., 0], 1)
-    turned = dealt[1:, 0::2] > dealt[1:, 1::2]
-    assert 0.4 < turned.mean() < 0.6
-    alone = deals(y, False, 50, np.random.default_rng(0))
-    np.testing.assert_array_equal(np.sort(alone, axis=1), np.tile(y, (51, 1)))
+    """A unit is a mask, or half the difference of a pair, whose sign turns with it."""
+    places, signs = deals(6, True, 50, np.random.default_rng(0))
+    np.testing.assert_array_equal(np.sort(places, axis=1), np.tile(np.arange(6), (50, 1)))
+    assert set(np.unique(signs)) == {-1, 1} and abs(signs.mean()) < 0.2
+    places, signs = deals(12, False, 50, np.random.default_rng(0))
+    np.testing.assert_array_equal(np.sort(places, axis=1), np.tile(np.arange(12), (50, 1)))
+    assert (signs == 1).all()
+
+
+WEAK = np.array([3.0] * 8 + [0.5] + [0.0] * 5)
+BESIDE = [
+    Hadamard(KEY, 120), Hadamard(KEY, 120, folded=False), Paired(KEY, 160), Bernoulli(KEY, 160), Random(KEY, 160),
+    Random(KEY, 160, players="all"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("design", BESIDE)
+def test_a_weak_concept_beside_strong_ones_is_found_and_one_without_effect_is_not(design):
+    weak, alarms = [], []
+    for run in range(30):
+        rng, scores = np.random.default_rng(run), np.full((CLIPS, design.masks), np.nan)
+        for video, there in enumerate(PRESENT):
+            rows = design.rows(HASHES[video], 0, design.count(there), there)
+            scores[video, : len(rows)] = rows @ (WEAK * there) + rng.normal(0, 0.5, len(rows))
+        p = null(design, scores).p
+        weak.append(p[8] <= 0.05)
+        alarms.append((p[9:] <= 0.05).any())
+        assert (p[:8] <= 0.05).all()
+    assert np.mean(weak) >= 0.8 and np.mean(alarms) <= 0.17, (np.mean(weak), np.mean(alarms))
+
+
+def test_exact_drops_have_no_chance_to_be_compared_with():
+    scores = np.random.default_rng(0).normal(size=(CLIPS, CONCEPTS))
+    assert np.isnan(null(LeaveOneOut(CONCEPTS), scores, "drop").p).all()
+
+
+def test_masks_of_equal_size_do_not_say_where_zero_is():
+    """Every clip has every concept, and each mask of the originals removes seven."""
+    design, everywhere = Random(KEY, 80, players="all"), np.ones((CLIPS, CONCEPTS), bool)
+    scores = np.random.default_rng(0).normal(size=(CLIPS, 80))
+    found = permutation_null("paper", design, scores, HASHES, everywhere, key=OTHER, draws=19)
+    assert np.isnan(found.p).all()
+
+
+def test_holes_do_not_shift_scores_against_masks():
+    design, effects = Bernoulli(KEY, 200), np.where(np.arange(CONCEPTS) == 3, 0.6, 0.0)
+    scores = planted(design, effects)
+    scores[:, 64:128] = np.nan
+    p = null(design, scores).p
+    assert p[3] <= 0.05 and (np.delete(p, 3) > 0.05).all()
+
+
+def test_copies_of_clips_make_nothing_more_significant():
+    design = Paired(KEY, 40)
+    scores = planted(design, np.linspace(-0.2, 0.2, CONCEPTS))
+    twice = permutation_null(
+        "contrast", design, np.tile(scores, (2, 1)), HASHES * 2, np.tile(PRESENT, (2, 1)), key=OTHER, draws=99
+    )
+    once = null(design, scores)
+    np.testing.assert_array_equal(twice.p, once.p)
+    np.testing.assert_allclose(twice.spread, once.spread)
 
 
 def test_half_a_pair_at_the_end_of_an_interrupted_run_is_left_out():

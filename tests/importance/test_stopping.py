@@ -110,6 +110,13 @@ def test_exact_values_are_told_apart_by_their_order_alone():
     assert undecided_pairs(importance(same_clips([3, 3, 2]), error=0.0), 1, 0.05) == 1
 
 
+def test_unknown_errors_tell_nothing_apart():
+    """One pair of masks in one clip: the noise is not known, so the run goes on."""
+    found = importance(same_clips([9, 5, 1]), error=float("nan"))
+    seen = look(found, 1, top=1)
+    assert seen.undecided == 2 and seen.reason == "" and np.isnan([seen.noise, seen.stability]).all()
+
+
 @pytest.mark.parametrize("spread", [0.0, 0.5, 1.0, 3.0])
 def test_stability_foretells_the_correlation_of_two_repetitions(spread):
     """Of 60 concepts, whose importance spreads this much, with noise 1; 0 where all is noise."""

@@ -3,7 +3,13 @@
 At m masks a clip, the ranking from m masks of the first half is correlated (Spearman) with that from m masks of the
 second. It is what one would see on repeating the measurement with m masks; the ranking from all masks is better than
 the last point. Of Hadamard designs whole blocks alone are halved: within a block the errors of one half are the
-opposite of the other's. The interval comes from drawing the clips again (bootstrap).
+opposite of the other's.
+
+The interval is for the mean of this correlation over draws of the masks, on these clips. How far one correlation
+scatters about that mean follows from the standard errors: the importance is drawn together by as much as the noise has
+spread it out, given new noise many times, and the scatter is taken on Fisher's scale, artanh. Drawing the clips again,
+with replacement, would not do: about a third of them are then missing and others count twice, so that noise averages
+out over fewer clips and the correlation falls.
 """
 
 from __future__ import annotations
@@ -16,12 +22,13 @@ import numpy as np
 from . import student
 from .blocks import Hadamard
 from .designs import Design, LeaveOneOut
-from .estimators import regression_masks
-from .linear import weights
+from .estimators import Estimate, estimate, regression_masks, rows_read, whole_blocks
+from .result import error_of_mean, groups_of
 
 POINTS = 8
 LEAST = 8  # masks a clip of the first point
-DRAWS = 200
+DRAWS = 400
+NORMAL = 1.96  # standard errors of a 95 % interval on Fisher's scale
 
 
 @dataclass(frozen=True)
@@ -38,74 +45,81 @@ def convergence(
     estimator: str,
     design: Design,
     scores: np.ndarray,
+    baseline: np.ndarray,
     hashes: Sequence[str],
     present: np.ndarray,
     *,
     seed: int = 0,
 ) -> Convergence:
-    """The curve of scores [video, mask] (NaN: not run).
+    """The curve of scores [video, mask] (NaN anywhere: not run).
 
+    baseline: [video], the score with nothing removed.  hashes: of the clips.  present: bool [video, concept].
     Empty where a clip has too few masks to halve, and for leave-one-out, whose halves know other concepts.
     """
-    counts = np.isfinite(scores).sum(1)
-    rng, rows = np.random.default_rng(seed), []
+    generator, groups, found = np.random.default_rng(seed), groups_of(hashes), {}
     for share in np.geomspace(1 / 2 ** (POINTS / 2), 1, POINTS):
-        pairs = [_halves(estimator, design, scores[v, :n], hashes[v], present[v], share) for v, n in enumerate(counts)]
-        if any(pair is None for pair in pairs):
+        halves = [_halves(design, row, present[v], estimator, share) for v, row in enumerate(scores)]
+        if any(rows is None for rows in halves):
             continue
-        first, second = (np.array([pair[side] for pair in pairs if pair]) for side in (0, 1))
-        used = float(np.mean([pair[2] for pair in pairs if pair]))
-        rows.append((used, float(rank_correlation(first.mean(0), second.mean(0))), *_interval(first, second, rng)))
-    found = dict((row[0], row) for row in rows)  # equal numbers of whole blocks once
-    masks, *curve = np.array(list(found.values())).reshape(-1, 4).T
-    return Convergence(np.round(masks).astype(int), *curve)
+        sides = tuple(
+            [
+                estimate(estimator, design, scores[v], float(baseline[v]), hashes[v], present[v], rows[side])
+                for v, rows in enumerate(halves)
+                if rows is not None
+            ]
+            for side in (0, 1)
+        )
+        used = round(np.mean([len(rows[0]) for rows in halves if rows is not None]))
+        found[used] = _agreement(sides, groups, generator)  # equal numbers of whole blocks once
+    curve = np.array(list(found.values())).reshape(-1, 3).T
+    return Convergence(np.array(list(found), int), *curve)
 
 
 def _halves(
-    estimator: str, design: Design, y: np.ndarray, clip_hash: str, present: np.ndarray, share: float
-) -> tuple[np.ndarray, np.ndarray, int] | None:
-    """Estimates [concept] from ``share`` of each half of a clip's masks, and how many masks that is."""
-    unit, least = 2 if design.paired else 1, LEAST
+    design: Design, y: np.ndarray, present: np.ndarray, estimator: str, share: float
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Rows of a clip, ``share`` of each half; None where they are too few."""
+    rows, unit, least = rows_read(design, y, present), 2 if design.paired else 1, LEAST
     if isinstance(design, Hadamard):
         unit = design.block_rows(present)
-        estimator = "contrast" if estimator == "regression" else estimator  # the same on whole blocks
+        rows = rows if len(whole_blocks(design, y, present)) else rows[:0]
     elif estimator == "regression":
         least = max(LEAST, regression_masks(int(present.sum()), design.paired))
-    half = len(y) // unit // 2
+    half = len(rows) // unit // 2
     taken = int(round(half * share)) * unit
     if taken < least or isinstance(design, LeaveOneOut):
         return None
-    sides = []
-    for start in (0, half * unit):
-        weight = weights(estimator, _Part(design, start), taken, clip_hash, present)
-        sides.append(y[start : start + taken] @ weight)
-    return sides[0], sides[1], taken
+    return rows[:taken], rows[half * unit :][:taken]
 
 
-@dataclass(frozen=True)
-class _Part:
-    """The rows of a design from ``begin`` on, as a plain design."""
+def _agreement(
+    sides: Sequence[Sequence[Estimate]], groups: np.ndarray, generator: np.random.Generator
+) -> tuple[float, float, float]:
+    """(correlation, low, high) of two measurements, each an estimate per clip."""
+    values = [np.mean([e.value for e in side], axis=0) for side in sides]
+    errors = [error_of_mean(side, groups)[0] for side in sides]
+    seen = np.isfinite([*values, *errors]).all(0)
+    (first, second), (one, other) = ([part[seen] for part in parts] for parts in (values, errors))
+    correlation = float(rank_correlation(first, second))
+    foretold = repetitions((first + second) / 2, np.sqrt(one**2 + other**2) / 2, (one, other), generator)
+    scatter = NORMAL * _fisher(foretold).std()
+    low, high = np.tanh(_fisher(np.array([correlation])) + np.array([-scatter, scatter]))
+    return correlation, float(low), float(high)
 
-    design: Design
-    begin: int
 
-    @property
-    def masks(self) -> int:
-        return self.design.masks - self.begin
+def repetitions(
+    value: np.ndarray, error: np.ndarray, errors: tuple[np.ndarray, np.ndarray], generator: np.random.Generator
+) -> np.ndarray:
+    """float64 [draw]: Spearman's correlations between two further measurements of an importance.
 
-    @property
-    def paired(self) -> bool:
-        return self.design.paired
-
-    @property
-    def ratio(self) -> float:
-        return self.design.ratio
-
-    def count(self, present: np.ndarray) -> int:
-        return self.design.count(present) - self.begin
-
-    def rows(self, clip_hash: str, start: int, stop: int, present: np.ndarray) -> np.ndarray:
-        return self.design.rows(clip_hash, self.begin + start, self.begin + stop, present)
+    value: [concept], the importance as it was measured, with standard error ``error`` [concept].
+    errors: those of the two measurements, [concept] each.
+    """
+    spread = value.var() if len(value) else 0.0
+    real = max(1 - (error**2).mean() / spread, 0.0) if spread > 0 else 0.0
+    centred = np.sqrt(real) * (value - value.mean())
+    noise = generator.normal(size=(DRAWS, 2, len(value)))
+    return rank_correlation(centred + noise[:, 0] * errors[0], centred + noise[:, 1] * errors[1])
 
 
 def rank_correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -115,8 +129,5 @@ def rank_correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.divide((first * second).sum(-1), size, out=np.zeros(np.shape(size)), where=size > 0)
 
 
-def _interval(first: np.ndarray, second: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
-    clips = len(first)
-    times = np.stack([np.bincount(rng.integers(0, clips, clips), minlength=clips) for _ in range(DRAWS)])
-    low, high = np.quantile(rank_correlation(times @ first, times @ second), [0.025, 0.975])
-    return float(low), float(high)
+def _fisher(correlation: np.ndarray) -> np.ndarray:
+    return np.arctanh(np.clip(correlation, -1 + 1e-12, 1 - 1e-12))

@@ -4,7 +4,7 @@ A design gives, for one clip and a range of mask indices, the gates [mask, conce
 function of (key, content hash of the clip, mask index, present concepts) alone, so adding a clip, chunking, sharding or
 interrupting a run changes no draw.
 
-    random            the paper's: in every mask a fixed share of the concepts is removed
+    random            a share of the concepts is removed in every mask: on the mean, or exactly as in the paper
     bernoulli         every concept is removed by its own coin
     paired            a fair coin for every concept, each mask followed by its complement
     hadamard          blocks of rows in which every two concepts are balanced against each other
@@ -13,11 +13,12 @@ interrupting a run changes no draw.
     leave-one-out     one present concept at a time: occlusion
 
 Concepts that a clip does not have are no players (their gates stay 1), but for ``Random(players="all")``, which the
-released code needs.
+paper's and the released estimator need.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -61,10 +62,13 @@ def check_ratio(ratio: float) -> None:
 
 @dataclass(frozen=True)
 class Random:
-    """The paper's design: in every mask a fixed share of the players, drawn without replacement, is removed.
+    """In every mask a share of the players, drawn without replacement, is removed.
 
-    key:     seed of the draws.  masks: rows per clip.  ratio: share removed, ``int(players * ratio)``.
-    players: "present" draws among the clip's own concepts; "all" among all of them, as the released code does.
+    key:     seed of the draws.  masks: rows per clip.  ratio: share removed.
+    players: "present" draws among the clip's own concepts. How many is drawn too, as coins would (binomial): masks that
+             all remove equally many cannot show a clip's mean effect (see ``estimators``).
+             "all" is the design of the paper and of the released code: exactly ``int(concepts * ratio)`` in every
+             mask, drawn among all concepts. Its rows raise InputError where that is none.
     """
 
     key: Seed
@@ -83,12 +87,24 @@ class Random:
         return self.masks
 
     def rows(self, clip_hash: str, start: int, stop: int, present: np.ndarray) -> np.ndarray:
-        players = np.flatnonzero(present) if self.players == "present" else np.arange(len(present))
-        removed = int(len(players) * self.ratio)
+        exact = self.players == "all"
+        players = np.arange(len(present)) if exact else np.flatnonzero(present)
+        always = share_of(len(players), self.ratio) if exact else 0
         gates, key = np.ones((stop - start, len(present)), np.float32), key_bytes(self.key)
         for row, index in enumerate(range(start, stop)):
-            gates[row, generator(key, clip_hash, index).permutation(players)[:removed]] = 0
+            draws = generator(key, clip_hash, index)
+            removed = always if exact else draws.binomial(len(players), self.ratio)
+            gates[row, draws.permutation(players)[:removed]] = 0
         return gates
+
+
+def share_of(concepts: int, ratio: float) -> int:
+    """How many concepts a fixed share is, rounded down as in the released code. Raises InputError where that is 0."""
+    removed = int(concepts * ratio)
+    if removed == 0:
+        least = f"take at least --ratio {math.ceil(1000 / concepts) / 1000:g}" if concepts > 1 else "there is but one"
+        raise InputError(f"--ratio {ratio} of {concepts} concepts removes none in each mask; {least}")
+    return removed
 
 
 @dataclass(frozen=True)

@@ -11,164 +11,33 @@
 
 All are "higher is more important". Masks that come in complementary pairs are read by their differences
 ``d = (y(M) - y(1 - M)) / 2``; whole Hadamard blocks by their columns, where contrast and regression are one
-(``hadamard_estimate``). Wang & Jia (2023), "Data Banzhaf"; Liu et al. (2024), "Kernel Banzhaf"; Smyth (2004), "Linear
-models and empirical Bayes methods for assessing differential expression in microarray experiments".
+(``columns``). Wang & Jia (2023), "Data Banzhaf"; Liu et al. (2024), "Kernel Banzhaf"; Smyth (2004), "Linear models and
+empirical Bayes methods for assessing differential expression in microarray experiments".
+
+Contrast and regression need masks that remove different numbers of concepts. Where all remove k of n, keeping a concept
+pushes out another: for scores that add up, with effects b, the contrast is n / (n - 1) · (b_i - mean(b)). It is
+measured from the clip's mean effect, which such masks cannot show, and clips with other concepts have other means.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Shaped
 
 from vtcd_jax.models import InputError
 
 from .blocks import Hadamard
-from .designs import Design, LeaveOneOut
+from .columns import LEAST_BLOCKS, POOLED_DOF, block_estimate
+from .designs import Bernoulli, Design, LeaveOneOut, Paired, Random
+from .formulas import Estimate, contrast, drop, paired_contrast, paper, played, regression, regression_masks, released
 
-LEAST_BLOCKS = 3  # whole blocks from which each concept has an error of its own; with fewer they are pooled
-POOLED_DOF = 4  # degrees of freedom that the pooled error counts for beside a concept's own
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """One clip's importance.
-
-    value:    float64 [concept], 0 for a concept that no mask removed.
-    variance: float64 [concept], of ``value`` over draws of the masks.
-    dof:      degrees of freedom of ``variance``, one number or float64 [concept].
-    pooled:   whether ``variance`` is one number for all concepts, from residuals; too few blocks for more.
-    """
-
-    value: np.ndarray
-    variance: np.ndarray
-    dof: float | np.ndarray
-    pooled: bool = False
-
-
-Scores = Float[np.ndarray, " mask"]
-Kept = Float[np.ndarray, "mask concept"]
-
-
-def contrast(y: Scores, kept: Kept) -> Estimate:
-    """From independent masks: a difference of two means, with Welch's error."""
-    times, centred = np.stack([kept.sum(0), (1 - kept).sum(0)]), y - y.mean()
-    total = np.stack([centred @ kept, centred @ (1 - kept)])
-    squares = np.stack([centred**2 @ kept, centred**2 @ (1 - kept)])
-    least = max(len(y) - 2, 1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean, within = total / times, np.maximum(squares - total**2 / times, 0)
-        spread = np.where(times > 1, within / (times - 1), within.sum(0) / least)  # one mask alone shows no spread
-        parts = spread / times
-        variance = parts.sum(0)
-        dof = variance**2 / (parts**2 / np.maximum(times - 1, 1)).sum(0)
-    both = played(kept)
-    value = np.where(both, mean[0] - mean[1], 0.0)
-    return Estimate(value, np.where(both, variance, 0.0), np.where(both & (variance > 0), dof, least))
-
-
-def paired_contrast(y: Scores, kept: Kept) -> Estimate:
-    """From pairs of complements, rows 2k and 2k + 1: the mean over pairs of ``2 d X``."""
-    half = (y[0::2] - y[1::2]) / 2
-    signs = np.where(played(kept), 2 * kept[0::2] - 1, 0.0)
-    mean = half @ signs / len(half)
-    spread = np.maximum(half**2 @ signs**2 / len(half) - mean**2, 0) / max(len(half) - 1, 1)
-    return Estimate(2 * mean, 4 * spread, max(len(half) - 1, 1))
-
-
-def paper(y: Scores, kept: Kept, baseline: float) -> Estimate:
-    return _mean_of_products(baseline - y, 1 - kept)
-
-
-def released(y: Scores, kept: Kept) -> Estimate:
-    """A sum over masks, so it grows with their number."""
-    found, masks = _mean_of_products(y, kept), len(y)
-    return Estimate(found.value * masks, found.variance * masks**2, found.dof)
-
-
-def drop(y: Scores, kept: Kept, baseline: float) -> Estimate:
-    """Each row removes one concept alone; exact, so without variance. Raises InputError for other rows."""
-    if ((1 - kept).sum(1) > 1).any():
-        raise InputError("estimator 'drop' reads masks that remove one concept alone; take --design leave-one-out")
-    return Estimate((baseline - y) @ (1 - kept), np.zeros(kept.shape[1]), 1.0)
-
-
-def regression(y: Scores, kept: Kept, paired: bool) -> Estimate:
-    """Least squares with errors that hold for any distribution of the residuals (HC2).
-
-    Pairs are regressed through the origin by their differences. Masks that all remove equally many concepts leave one
-    direction open, the mean of all effects; it is set to 0, as their contrast does.
-    Raises InputError for too few masks.
-    """
-    players = played(kept)
-    X = (2 * kept - 1)[:, players]
-    if paired:
-        target, X = (y[0::2] - y[1::2]) / 2, X[0::2]
-    else:
-        target, X = y - y.mean(), X - X.mean(0)
-    rows, spent = len(target), int(not paired)
-    if len(y) < (need := regression_masks(X.shape[1], paired)):
-        raise InputError(
-            f"estimator 'regression' needs at least {need} masks for the {X.shape[1]} concepts of a clip, "
-            f"got {len(y)}; raise --masks, or take --estimator contrast"
-        )
-    left, strength, right = np.linalg.svd(X, full_matrices=False)
-    used = strength > 1e-9 * strength.max(initial=0)
-    left, inverse = left[:, used], right[used].T / strength[used]
-    residual = target - left @ (left.T @ target)
-    dof = rows - spent - int(used.sum())
-    leverage = np.minimum((left**2).sum(1) + spent / rows, 1 - 1e-9)
-    smoother = 2 * inverse @ left.T  # [concept, row]
-    value, variance = np.zeros(kept.shape[1]), np.zeros(kept.shape[1])
-    value[players], variance[players] = smoother @ target, smoother**2 @ (residual**2 / (1 - leverage))
-    return Estimate(value, variance, dof)
-
-
-def regression_masks(players: int, paired: bool) -> int:
-    """The fewest masks that least squares can be solved and judged with."""
-    return 2 * (players + 1) if paired else players + 2
-
-
-def hadamard_estimate(y: Scores, design: Hadamard, clip_hash: str, present: np.ndarray) -> Estimate:
-    """From whole blocks: every column's contrast, the players' and those that no one has.
-
-    A column's variance is that between blocks, mixed with the pooled one of all columns (Smyth 2004): a few blocks can
-    agree by chance. A column that no one has is hit by every interaction, a player's by those without it, so the pooled
-    variance rather is too large than too small.
-    """
-    size, numbers = design.block_rows(present), design.players(present)
-    count, effects, spare = len(y) // size, [], []
-    for block in range(count):
-        signs, part = design.signs(clip_hash, block, int(numbers.max()) + 1), y[block * size : (block + 1) * size]
-        halves = (part[0::2] - part[1::2]) / 2 if design.folded else part
-        columns = 2 * (halves @ signs.matrix) / len(halves)
-        effects.append(columns[: signs.players])
-        spare.append(columns[signs.players :])
-    by_block, nobodys = np.array(effects), np.array(spare)
-    own = (count - 1) * by_block.var(0, ddof=1) if count > 1 else np.zeros(by_block.shape[1])  # sums of squares
-    dof = nobodys.size + own.size * (count - 1)
-    variance, pooled = np.full(own.size, ((nobodys**2).sum() + own.sum()) / dof), count < LEAST_BLOCKS
-    if not pooled:
-        dof = count - 1 + POOLED_DOF
-        variance = (own + POOLED_DOF * variance) / dof
-    value = np.where(numbers >= 0, by_block.mean(0)[numbers], 0.0)
-    return Estimate(value, np.where(numbers >= 0, variance[numbers] / count, 0.0), dof, pooled)
-
-
-def _mean_of_products(y: np.ndarray, picked: np.ndarray) -> Estimate:
-    """Mean over masks of ``y · picked`` and the variance of that mean; ``picked`` is 0 or 1."""
-    mean = y @ picked / len(y)
-    spread = np.maximum(y**2 @ picked / len(y) - mean**2, 0) / max(len(y) - 1, 1)
-    return Estimate(mean, spread, max(len(y) - 1, 1))
-
-
-def played(kept: np.ndarray) -> np.ndarray:
-    """bool [concept]: removed by some mask and kept by another."""
-    return (kept.min(0) < 1) & (kept.max(0) > 0)
-
+__all__ = [
+    "ESTIMATORS", "LEAST_BLOCKS", "ORIGINALS", "POOLED_DOF", "Estimate", "default_estimator", "estimate", "from_rows",
+    "played", "regression_masks", "rows_read", "whole_blocks",
+]  # fmt: skip
 
 ESTIMATORS = ("contrast", "regression", "paper", "released", "drop")
+ORIGINALS = ("paper", "released")  # whose absent concepts are players, and whose masks all remove equally many
 
 
 def default_estimator(design: Design) -> str:
@@ -177,26 +46,42 @@ def default_estimator(design: Design) -> str:
 
 
 def estimate(
-    estimator: str, design: Design, y: np.ndarray, baseline: float, clip_hash: str, present: np.ndarray
+    estimator: str,
+    design: Design,
+    y: np.ndarray,
+    baseline: float,
+    clip_hash: str,
+    present: np.ndarray,
+    rows: np.ndarray | None = None,
 ) -> Estimate:
-    """One clip's importance from its scores [mask] under the first rows of a design.
+    """One clip's importance from its scores [mask] under the first rows of a design, NaN where a row was not run.
 
-    Raises InputError for an unknown estimator, and for too few masks.
+    rows: int [row], increasing, which rows to read; None: ``rows_read``.
+    Raises InputError for an unknown estimator, for too few masks, and for masks that cannot show what it asks.
     """
     if estimator not in ESTIMATORS:
         raise InputError(f"unknown estimator {estimator!r}; known: {', '.join(ESTIMATORS)}")
     y = np.asarray(y, np.float64)
-    y = y[: len(y) // 2 * 2] if design.paired else y  # whole pairs
-    whole = design.block_rows(present) if isinstance(design, Hadamard) and present.any() else 0
-    if isinstance(design, Hadamard) and 0 < whole <= len(y) and estimator in ("contrast", "regression"):
-        return hadamard_estimate(y[: len(y) // whole * whole], design, clip_hash, present)
-    kept = design.rows(clip_hash, 0, len(y), present).astype(np.float64)
-    if estimator == "regression" and isinstance(design, Hadamard) and whole:
+    rows = rows_read(design, y, present) if rows is None else rows
+    if not len(rows):
+        nothing = np.where(_players(design, present), np.nan, 0.0)
+        return Estimate(nothing, nothing, 1.0)
+    blocks = _blocks_of(design, rows, present)
+    if blocks is not None and estimator != "drop":
+        assert isinstance(design, Hadamard)
+        found = block_estimate(estimator, y[rows], float(baseline), design, clip_hash, present, blocks)
+        return _measured(estimator, found, np.where(present, 0.5, 1.0), present)
+    kept = design.rows(clip_hash, int(rows[0]), int(rows[-1]) + 1, present)[rows - rows[0]].astype(np.float64)
+    if estimator in ("contrast", "regression"):
+        _check_sizes(estimator, design, kept)
+    if estimator == "regression" and isinstance(design, Hadamard) and present.any():
         ones, numbers = design.representatives(present), design.players(present)
-        found = regression(y, kept[:, ones], design.paired)
+        found = regression(y[rows], kept[:, ones], design.paired)
         value, variance = (np.where(numbers >= 0, part[numbers], 0.0) for part in (found.value, found.variance))
-        return Estimate(value, variance, found.dof)
-    return from_rows(estimator, y, kept, float(baseline), paired=design.paired)
+        found = Estimate(value, variance, found.dof)
+    else:
+        found = from_rows(estimator, y[rows], kept, float(baseline), paired=design.paired)
+    return _measured(estimator, found, kept.mean(0), _players(design, present))
 
 
 def from_rows(
@@ -214,5 +99,67 @@ def from_rows(
     if estimator == "regression":
         return regression(y, kept, paired)
     if estimator == "released":
-        return released(y, kept)
-    return {"paper": paper, "drop": drop}[estimator](y, kept, baseline)
+        return released(y, kept, paired)
+    return paper(y, kept, baseline, paired) if estimator == "paper" else drop(y, kept, baseline)
+
+
+def rows_read(design: Design, y: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """int [row]: those of a clip's scores [mask] that estimators read, the finite ones; of pairs whole pairs, of
+    Hadamard designs whole blocks where there is one."""
+    blocks = whole_blocks(design, y, present)
+    if len(blocks) and isinstance(design, Hadamard):
+        return _rows_of(blocks, design.block_rows(present))
+    finite = np.isfinite(y)
+    if design.paired:
+        finite = np.repeat(finite[: len(y) // 2 * 2].reshape(-1, 2).all(1), 2)
+    return np.flatnonzero(finite)
+
+
+def whole_blocks(design: Design, y: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """int [block]: numbers of the Hadamard blocks whose rows were all run; none for other designs."""
+    if not isinstance(design, Hadamard):
+        return np.zeros(0, int)
+    size = design.block_rows(present)
+    return np.flatnonzero(np.isfinite(y[: len(y) // size * size]).reshape(-1, size).all(1))
+
+
+def _rows_of(blocks: np.ndarray, size: int) -> np.ndarray:
+    return (blocks[:, None] * size + np.arange(size)).ravel()
+
+
+def _blocks_of(design: Design, rows: np.ndarray, present: np.ndarray) -> np.ndarray | None:
+    """The numbers of the blocks that these rows are, None where they are not whole blocks."""
+    if not isinstance(design, Hadamard) or not present.any() or len(rows) % (size := design.block_rows(present)):
+        return None
+    blocks = rows[::size] // size
+    return blocks if np.array_equal(rows, _rows_of(blocks, size)) else None
+
+
+def _players(design: Design, present: np.ndarray) -> np.ndarray:
+    """bool [concept]: the concepts that a design can remove from a clip."""
+    return np.ones_like(present) if isinstance(design, Random) and design.players == "all" else present
+
+
+def _measured(estimator: str, found: Estimate, share: np.ndarray, players: np.ndarray) -> Estimate:
+    """NaN where the masks do not show a concept's influence. share: [concept], of the masks that keep it.
+
+    The released sum is largest for a concept that is never removed, so that it has none there at all.
+    """
+    unseen = (share == 1) if estimator in ("paper", "drop") else (share == 1) | (share == 0)
+    unseen &= players | (estimator == "released")
+    value, variance = (np.where(unseen, np.nan, part) for part in (found.value, found.variance))
+    return Estimate(value, variance, found.dof, found.pooled)
+
+
+def _check_sizes(estimator: str, design: Design, kept: np.ndarray) -> None:
+    """Raises InputError for masks that all remove equally many concepts. A design that draws their number may do so by
+    chance in a few masks, which is part of its noise."""
+    drawn = isinstance(design, (Bernoulli, Paired, Hadamard)) or (
+        isinstance(design, Random) and design.players == "present"
+    )
+    removed = (1 - kept).sum(1)
+    if not drawn and played(kept).sum() > 1 and np.ptp(removed) == 0:
+        raise InputError(
+            f"estimator {estimator!r} needs masks that remove different numbers of concepts, but each of these removes "
+            f"{removed[0]:g}; take --estimator paper, or another --design"
+        )

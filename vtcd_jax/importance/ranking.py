@@ -15,9 +15,9 @@ from vtcd_jax.data import Clips
 from vtcd_jax.models import InputError, Model, Seed, as_key
 
 from .blocks import Hadamard
-from .designs import Bernoulli, Design, LeaveOneOut, Paired, Random, check_ratio, nothing_removed
+from .designs import Bernoulli, Design, LeaveOneOut, Paired, Random, check_ratio, nothing_removed, share_of
 from .engine import scores as run_scores
-from .estimators import default_estimator, estimate
+from .estimators import ESTIMATORS, ORIGINALS, default_estimator, estimate, rows_read
 from .result import Importance, combine
 from .score import Scores, default_scores, score_functions
 from .support import Support
@@ -34,7 +34,7 @@ def cris(
     *,
     score: Scores | None = None,
     masks: int = 512,
-    design: str = "folded-hadamard",
+    design: str | None = None,
     ratio: float = 0.5,
     estimator: str | None = None,
     key: Seed,
@@ -50,19 +50,20 @@ def cris(
 
     concepts:  found on, or assigned to, the same clips in the same order.
     score:     the name to rank by, or one own function, alone or by name.
-    masks:     the most passes per clip.  design: one of ``DESIGNS`` (see ``designs``).
+    masks:     the most passes per clip.  design: one of ``DESIGNS`` (see ``designs``), default what fits the estimator.
     ratio:     share of concepts removed in each mask; other than a half for "random" and "bernoulli" alone.
     estimator: one of ``estimators.ESTIMATORS``, default what fits the design.
     target:    class for all clips, default each clip's own predicted class.
     key:       seed: a whole number, or a key of ``jax.random``.
     reference: which mask a tracker is scored by (see ``find_targets``).
     mode, chunk, mesh, dtype: as for ``scores``.
-    The released code's way is ``design="random", estimator="released"``, the paper's ``estimator="paper"``.
-    Raises InputError for unknown names and bad numbers, and for concepts of other clips.
+    The released code's way is ``estimator="released"``, the paper's ``estimator="paper"``, both with design "random".
+    Raises InputError for unknown names, bad numbers, and a design that the estimator cannot read.
     """
     score = default_scores(model)[0] if score is None else score
     targets = find_targets(model, clips, target=target, reference=reference)
     support = Support.of(concepts)
+    design = default_design(estimator) if design is None else design
     made = make_design(design, as_key(key), masks, concepts=concepts, ratio=ratio, estimator=estimator)
     settings = {"score": score, "targets": targets, "mode": mode, "mesh": mesh, "dtype": dtype}
     found = run_scores(model, clips, support, made, chunk=chunk, progress=progress, **settings)
@@ -76,15 +77,21 @@ def cris(
 def make_design(
     name: str, key: Seed, masks: int, *, concepts: Concepts, ratio: float = 0.5, estimator: str | None = None
 ) -> Design:
-    """A design by name. "paper" and "released" keep absent concepts as players of "random", as the originals do.
+    """A design by name. For "paper" and "released", "random" is the originals': absent concepts are players too, and
+    every mask removes equally many.
 
-    Raises InputError for an unknown name, and for a share other than a half where a design has none.
+    Raises InputError for an unknown name, for a share other than a half where a design has none, for one that removes
+    no concept, and for an estimator that the design cannot be read with.
     """
     if name not in DESIGNS:
         raise InputError(f"unknown design {name!r}; known: {', '.join(DESIGNS)}")
     check_share(name, ratio)
+    check_estimator(name, estimator)
+    if name == "random" and estimator in ORIGINALS:
+        share_of(len(concepts), ratio)
+        return Random(key, masks, ratio, "all")
     if name == "random":
-        return Random(key, masks, ratio, "all" if estimator in ("paper", "released") else "present")
+        return Random(key, masks, ratio)
     if name == "bernoulli":
         return Bernoulli(key, masks, ratio)
     if name == "paired":
@@ -93,6 +100,27 @@ def make_design(
         return LeaveOneOut(len(concepts))
     groups = head_groups(concepts) if name == "heads" else None
     return Hadamard(key, masks, folded=name != "hadamard", groups=groups)
+
+
+def default_design(estimator: str | None) -> str:
+    """The originals' random for their estimators, else folded-hadamard."""
+    return "random" if estimator in ORIGINALS else "folded-hadamard"
+
+
+def check_estimator(design: str, estimator: str | None) -> None:
+    """Raises InputError for an unknown estimator, and for one that does not fit a design. None: what fits.
+
+    "paper" and "released" compare concepts by sums over all clips: a concept that a clip lacks has to be a player, or
+    how many clips have it decides its rank.
+    """
+    if estimator is None:
+        return
+    if estimator not in ESTIMATORS:
+        raise InputError(f"unknown estimator {estimator!r}; known: {', '.join(ESTIMATORS)}")
+    if estimator in ORIGINALS and design != "random":
+        raise InputError(f"--estimator {estimator} reads --design random alone, not {design}; leave out --design")
+    if (estimator == "drop") != (design == "leave-one-out"):
+        raise InputError(f"estimator {estimator!r} does not fit design {design!r}; leave out one of them")
 
 
 def check_share(design: str, ratio: float) -> None:
@@ -137,14 +165,12 @@ def importance_from_scores(
     *,
     estimator: str | None = None,
 ) -> Importance:
-    """Importance from scores [video, mask] that a design made (NaN: not run); draws its rows again, clip by clip.
+    """Importance from scores [video, mask] that a design made; draws its rows again, clip by clip.
 
-    hashes: of the clips' content.  present: bool [video, concept].
+    scores: NaN anywhere: not run.  present: bool [video, concept].
+    hashes: of the clips' content; clips of equal content are one draw in the standard errors.
     """
     name = estimator or default_estimator(design)
-    done = [int(np.isfinite(row).sum()) for row in scores]  # the first rows of each clip
-    estimates = [
-        estimate(name, design, scores[v, : done[v]], float(baseline[v]), hashes[v], present[v])
-        for v in range(len(scores))
-    ]
-    return combine(score, name, design_name, estimates, done, present, baseline)
+    estimates = [estimate(name, design, row, float(baseline[v]), hashes[v], present[v]) for v, row in enumerate(scores)]
+    read = [len(rows_read(design, row, present[v])) for v, row in enumerate(scores)]
+    return combine(score, name, design_name, estimates, read, present, baseline, hashes)

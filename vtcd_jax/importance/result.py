@@ -5,16 +5,19 @@
 Two standard errors answer two questions. ``se_masks``, sqrt(Σ s_v²) / V: how far is this from what all masks would give
 on *these clips*? ``se_videos``, the spread of phi_v over clips / sqrt(V): how far from the mean over *new clips* of the
 same kind (the noise of the masks is in it)? Intervals are Student's, with Welch and Satterthwaite's degrees of freedom.
+
+Clips of equal content have equal masks, so that a copy adds nothing that is not known. Both errors take copies together
+as one draw: the first adds their s_v before squaring, the second is the spread of the sums of such groups.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from .estimators import Estimate
+from .formulas import Estimate
 from .student import half_width
 
 LEVEL = 0.95
@@ -31,9 +34,11 @@ class Importance:
     videos:             int [concept], number of those clips.
     per_video:          float64 [video, concept].
     present:            bool [video, concept].
-    se_masks:           float64 [concept], standard error for *these* clips: the noise of the masks.
+    se_masks:           float64 [concept], standard error for *these* clips: the noise of the masks; NaN where they are
+                        too few to show it.
     dof_masks:          float64 [concept], its degrees of freedom.
     se_videos:          float64 [concept], standard error for *new* clips of the same kind; NaN with one clip.
+    distinct:           number of clips of different content.
     pooled:             number of clips whose noise is pooled over concepts, for want of whole blocks.
     baseline:           float64 [video], the score with nothing removed.
     """
@@ -50,6 +55,7 @@ class Importance:
     se_masks: np.ndarray
     dof_masks: np.ndarray
     se_videos: np.ndarray
+    distinct: int
     pooled: int
     baseline: np.ndarray
 
@@ -60,8 +66,7 @@ class Importance:
     def half_widths(self, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
         """Half the width of the intervals (for these clips, for new clips), float64 [concept] each."""
         these = half_width(self.se_masks, self.dof_masks, level)
-        clips = len(self.per_video)
-        new = half_width(self.se_videos, clips - 1, level) if clips > 1 else self.se_videos
+        new = half_width(self.se_videos, self.distinct - 1, level) if self.distinct > 1 else self.se_videos
         return these, new
 
 
@@ -73,16 +78,17 @@ def combine(
     masks: Sequence[int],
     present: np.ndarray,
     baseline: np.ndarray,
+    hashes: Sequence[str] | None = None,
 ) -> Importance:
-    """Importance over clips from the estimates of each. present: bool [video, concept].  baseline: [video]."""
-    values, variances = (np.stack([getattr(e, name) for e in estimates]) for name in ("value", "variance"))
-    dof = np.stack([np.broadcast_to(e.dof, e.value.shape) for e in estimates])
-    clips, videos = len(values), present.sum(0)
-    total = variances.sum(0)
+    """Importance over clips from the estimates of each. present: bool [video, concept].  baseline: [video].
+
+    hashes: of the clips' content, equal ones are copies; None: all clips differ.
+    """
+    values = np.stack([e.value for e in estimates])
+    groups, videos = groups_of(hashes if hashes is not None else range(len(values))), present.sum(0)
     with np.errstate(invalid="ignore", divide="ignore"):
         over_present = np.where(videos > 0, (values * present).sum(0) / np.maximum(videos, 1), 0.0)
-        spread = values.std(0, ddof=1) / np.sqrt(clips) if clips > 1 else np.full(values.shape[1], np.nan)
-        satterthwaite = np.where(total > 0, total**2 / (variances**2 / dof).sum(0), dof.sum(0))
+    se_masks, dof = error_of_mean(estimates, groups)
     return Importance(
         score=score,
         estimator=estimator,
@@ -93,9 +99,42 @@ def combine(
         videos=videos,
         per_video=values,
         present=present,
-        se_masks=np.sqrt(total) / clips,
-        dof_masks=satterthwaite,
-        se_videos=spread,
+        se_masks=se_masks,
+        dof_masks=dof,
+        se_videos=_error_over_clips(values, groups),
+        distinct=int(groups.max()) + 1,
         pooled=sum(e.pooled for e in estimates),
         baseline=np.asarray(baseline, np.float64),
     )
+
+
+def groups_of(hashes: Iterable[str | int]) -> np.ndarray:
+    """int [video]: a number for each different content."""
+    return np.unique(list(hashes), return_inverse=True)[1]
+
+
+def summed(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """[group, ...]: sums over the members of each group. values: [video, ...]."""
+    total = np.zeros((groups.max() + 1, *values.shape[1:]))
+    np.add.at(total, groups, values)
+    return total
+
+
+def error_of_mean(estimates: Sequence[Estimate], groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Standard error of the mean over clips from the noise of the masks, and its degrees of freedom, [concept] each."""
+    variances = summed(np.sqrt([e.variance for e in estimates]), groups) ** 2
+    every = np.array([np.broadcast_to(e.dof, e.value.shape) for e in estimates])
+    dof = np.array([every[groups == group].min(0) for group in range(len(variances))])
+    total = variances.sum(0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        satterthwaite = np.where(total > 0, total**2 / (variances**2 / dof).sum(0), dof.sum(0))
+    return np.sqrt(total) / len(estimates), satterthwaite
+
+
+def _error_over_clips(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Standard error of the mean over new clips [concept]; NaN where all are copies of one."""
+    count = int(groups.max()) + 1
+    if count < 2:
+        return np.full(values.shape[1], np.nan)
+    apart = summed(values - values.mean(0), groups)
+    return np.sqrt((apart**2).sum(0) * count / (count - 1)) / len(values)

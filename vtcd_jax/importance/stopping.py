@@ -19,23 +19,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from .blocks import Hadamard
-from .convergence import rank_correlation
+from .convergence import repetitions
 from .designs import Design, LeaveOneOut
-from .estimators import regression_masks
+from .formulas import regression_masks
 from .result import Importance
 from .student import exceedance
 
 ALPHA = 0.05
 NOISE = 0.25  # masks' variance over clips' variance, below which masks are enough
 FIRST = 128  # masks at the first look at designs without blocks, at least
-DRAWS = 200
 
 
 @dataclass(frozen=True)
 class Look:
     """number: from 1.  masks: passes so far, over all clips.  top: k.
     undecided: pairs (one of the top k, another concept) that the tests do not tell apart.
-    noise: variance of the masks over that between clips, mean over concepts; NaN with one clip.
+    noise: variance of the masks over that between clips, each summed over concepts; NaN with one clip.
     stability, low, high: correlation of the ranking with a repetition of it, and its interval.
     reason: why to stop, or "" to go on.
     """
@@ -85,6 +84,7 @@ def undecided_pairs(importance: Importance, top: int, alpha: float) -> int:
     dof = np.minimum(importance.dof_masks[first][:, None], importance.dof_masks[rest][None])
     with np.errstate(invalid="ignore", divide="ignore"):
         p = np.where(error > 0, 2 * exceedance(gap / error, dof), np.where(gap > 0, 0.0, 1.0))
+    p = np.where(np.isfinite(gap) & np.isfinite(error), p, 1.0)  # what has no known error is not told apart
     return len(holm_open(p.ravel(), alpha))
 
 
@@ -96,28 +96,24 @@ def holm_open(p: np.ndarray, alpha: float) -> np.ndarray:
 
 
 def noise_share(importance: Importance) -> float:
-    """Σ variance of the masks / Σ variance between clips, over concepts; NaN with one clip, inf without spread."""
-    clips = len(importance.per_video)
-    if clips < 2:
+    """Σ variance of the masks / Σ variance between clips, over concepts; NaN with one clip or where the noise is not
+    known, inf without spread."""
+    masks = float((importance.se_masks**2).sum())
+    between = float((importance.se_videos**2).sum()) - masks
+    if np.isnan(between):
         return float("nan")
-    masks = clips * (importance.se_masks**2).sum()
-    between = clips * (importance.se_videos**2).sum() - masks
-    return float(masks / between) if between > 0 else float("inf")
+    return masks / between if between > 0 else float("inf")
 
 
 def stability(importance: Importance, generator: np.random.Generator) -> tuple[float, float, float]:
-    """(mean, 2.5 %, 97.5 %) of Spearman's correlation between two repetitions of the importance.
-
-    The importance is drawn together by as much as the noise has spread it out, and given new noise twice.
-    """
+    """(mean, 2.5 %, 97.5 %) of Spearman's correlation between two repetitions of the importance; NaN where its noise is
+    not known."""
     value, error = importance.importance, importance.se_masks
-    spread = value.var()
-    real = max(1 - (error**2).mean() / spread, 0.0) if spread > 0 else 0.0
-    centred = np.sqrt(real) * (value - value.mean())
-    noise = generator.normal(size=(DRAWS, 2, len(value))) * error
-    found = rank_correlation(centred + noise[:, 0], centred + noise[:, 1])
-    low, high = np.quantile(found, [0.025, 0.975])
-    return float(np.mean(found)), float(low), float(high)
+    if not (np.isfinite(value) & np.isfinite(error)).all():
+        return float("nan"), float("nan"), float("nan")
+    foretold = repetitions(value, error, (error, error), generator)
+    low, high = np.quantile(foretold, [0.025, 0.975])
+    return float(np.mean(foretold)), float(low), float(high)
 
 
 def looks(design: Design, present: np.ndarray) -> Iterator[np.ndarray]:

@@ -105,13 +105,10 @@ def _notes(settings: RunSettings, prepared: Prepared, ranked: Ranked) -> tuple[s
     if len(prepared.clips) == 1:
         notes.append("One clip: errors for new clips are unknown.")
     notes += _notes_on_clips(prepared)
-    these, _ = first.half_widths()
-    unsure = np.abs(first.importance) < these
-    notes.append(
-        f"{int(unsure.sum())} of {len(unsure)} concepts are not told from zero by these masks (their 95 % interval "
-        f"holds it); {int((ranked.nulls[0].p < 0.05).sum())} stand out of what dealing the scores anew among the masks "
-        "gives (p < 0.05 for all concepts together)."
-    )
+    notes.append(_note_on_chance(ranked))
+    copies = len(prepared.clips) - first.distinct
+    if copies:
+        notes.append(f"Clips with the content of another: {copies}. Errors count each content once.")
     if first.pooled:
         notes.append(
             f"Errors are pooled over the concepts in {first.pooled} of {len(prepared.clips)} clips: their masks are "
@@ -124,6 +121,19 @@ def _notes(settings: RunSettings, prepared: Prepared, ranked: Ranked) -> tuple[s
     if first.estimator == "released":
         notes.append("The released estimator is not centred: its values carry how often a concept was drawn.")
     return tuple(notes)
+
+
+def _note_on_chance(ranked: Ranked) -> str:
+    """How many concepts the masks do not tell from chance. An unknown error tells nothing from zero."""
+    first, p = ranked.importance[0], ranked.nulls[0].p
+    unsure = ~(np.abs(first.importance) > first.half_widths()[0])
+    note = f"The 95 % interval includes zero for {int(unsure.sum())} of {len(unsure)} concepts (by these masks)"
+    if np.isnan(p).all():
+        return note + "."
+    return (
+        f"{note}; {int((p < 0.05).sum())} stand out of what chance gives, where their effect is dealt anew among the "
+        "masks (p < 0.05 for all concepts together)."
+    )
 
 
 def _notes_on_clips(prepared: Prepared) -> list[str]:

@@ -11,7 +11,7 @@ import tyro
 
 from vtcd_jax.concepts.config import NmfConfig, SlicConfig
 from vtcd_jax.data.sampling import Sampling
-from vtcd_jax.importance.ranking import check_share
+from vtcd_jax.importance.ranking import check_estimator, check_share, default_design
 from vtcd_jax.models import InputError
 
 
@@ -100,15 +100,14 @@ class RunSettings:
         check_share(self.design_name, self.ratio)
         if self.design_name == "leave-one-out" and (self.estimator != "auto" or self.stop):
             raise InputError("--design leave-one-out removes one concept at a time: leave out --estimator and --stop")
+        check_estimator(self.design_name, self.estimator_name)
         if self.mode == "neg_inf" and self.site != "key":
             raise InputError(f"--mode neg_inf hides keys from the softmax; --site {self.site} needs another --mode")
 
     @property
     def design_name(self) -> str:
         """The design that "auto" stands for."""
-        if self.design != "auto":
-            return self.design
-        return "random" if self.estimator in ("paper", "released") else "folded-hadamard"
+        return default_design(self.estimator_name) if self.design == "auto" else self.design
 
     @property
     def estimator_name(self) -> str | None:

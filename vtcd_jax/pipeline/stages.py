@@ -131,7 +131,10 @@ def rank_stage(
     key = stage_key(settings, "null")
     hashes, name = prepared.clips.hashes, every[0].estimator
     nulls = tuple(permutation_null(name, design, found[s], hashes, present, key=key) for s in prepared.scores)
-    curves = {s: convergence(name, design, found[s], hashes, present, seed=settings.seed) for s in prepared.scores}
+    curves = {
+        s: convergence(name, design, found[s], baseline[s][:, 0], hashes, present, seed=settings.seed)
+        for s in prepared.scores
+    }
     tables.write_importance(run, concepts, every, nulls)
     tables.write_convergence(run, curves)
     if looked:
