@@ -180,6 +180,7 @@ def _frames(folder: Path, below: tuple[str, ...], content: _Content, walk: Walk)
             del content.folders["frames"]
             walk.leave(NO_FRAME, *direct)
         else:
+            _leave_masks(folder, content, walk)
             series = find_series(folder, direct)
     except InputError as error:
         walk.problems[_name(below) or folder.name] = str(error)
@@ -193,6 +194,14 @@ def _frames(folder: Path, below: tuple[str, ...], content: _Content, walk: Walk)
         walk.leave(ODD, Path(f"{folder} ({series.odd})"))
     masks = folder / "masks" if content.folders.pop("masks", None) is not None else None
     return [Source(_name(below), folder, below[:-1], series.frames, masks)]
+
+
+def _leave_masks(folder: Path, content: _Content, walk: Walk) -> None:
+    """Of ``frames`` and ``masks`` that hold a folder per clip, the latter holds no clips."""
+    if {"frames", "masks"} <= set(content.folders):
+        del content.folders["masks"]
+        if kinds.holds_media(folder / "masks"):
+            walk.leave(ANSWERS, folder / "masks")
 
 
 def _inner_series(folder: Path, content: _Content, walk: Walk) -> Series:

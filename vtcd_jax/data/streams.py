@@ -24,7 +24,9 @@ from vtcd_jax.data.hdr import NAMES, to_sdr
 from vtcd_jax.models.errors import InputError
 
 # Only these readers may open a file: else FFmpeg would follow a playlist that is named .mp4 to other files.
-_CONTAINERS = "mov,mp4,matroska,webm,avi,gif,mpegts,mpeg,mpegvideo,m4v,h264,hevc,asf,flv,ogg,mxf,ivf,obu,nut,yuv4mpegpipe,mjpeg,dv"
+_CONTAINERS = (
+    "mov,mp4,matroska,webm,avi,gif,mpegts,mpeg,mpegvideo,m4v,h264,hevc,asf,flv,ogg,mxf,ivf,obu,yuv4mpegpipe,mjpeg"
+)
 _INTRA = 1  # picture type of frames that stand alone
 _IDR = 5  # NAL unit of a frame that no later one looks past
 
