@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import tracemalloc
 from fractions import Fraction
 from pathlib import Path
@@ -59,10 +58,10 @@ def test_a_stream_cut_at_an_open_group_begins_with_its_keyframe(tmp_path, codec,
     }[codec]
     if codec not in av.codecs_available:
         pytest.skip("no encoder")
-    source = write(tmp_path / "whole.mkv", numbered(40, 96, 128), codec, gop=10, encoder=options)
+    source = write(tmp_path / f"whole.{suffix}", numbered(40, 96, 128), codec, gop=10, encoder=options)
     path = cut(source, tmp_path / f"cut.{suffix}", keyframe=2, leading=leading)
     first = numbers(sample(path, num_frames=8))
-    assert first[0] in (9, 10, 11, 12) and first == list(range(first[0], first[0] + 8))
+    assert first[0] > 5 and first == list(range(first[0], first[0] + 8))
     count = 40 - first[0]
     wanted = [first[0] + (2 * i + 1) * count // 10 for i in range(5)]
     assert numbers(sample(path, UNIFORM)) == wanted
@@ -179,13 +178,10 @@ def test_a_far_start_with_open_groups(tmp_path):
 
 def test_a_far_start_decodes_little(tmp_path, monkeypatch):
     path = write(tmp_path / "x.mp4", np.concatenate([numbered(60)] * 8), gop=12)
-    seconds = []
-    for start in (70, 440):
-        begun = time.perf_counter()
-        sample(path, Sampling(start=start))
-        seconds.append(time.perf_counter() - begun)
     monkeypatch.setattr("vtcd_jax.data.video.decode", lambda *_: pytest.fail("decoded from the start"))
-    sample(path, Sampling(start=440))
+    monkeypatch.setattr("vtcd_jax.data.seeking.packet_times", lambda *_: pytest.fail("read from the start"))
+    for start in (70, 300, 440):
+        assert numbers(sample(path, Sampling(start=start))) == [(start + i) % 60 for i in range(5)]
 
 
 def test_a_start_behind_the_end_is_too_short(tmp_path):
@@ -215,7 +211,7 @@ def test_hlg_white_of_75_percent_is_white():
     """ITU-R BT.2408: reference white is 75 % HLG, 203 cd/m2 on a screen of 1,000."""
     grey = np.rint(np.array([[0.75] * 3, [1.0] * 3, [0.0] * 3, [0.38] * 3]) * 65535).astype(np.uint16)
     white, brighter, black, middle = to_sdr(grey, HLG, 9).astype(int)
-    assert (white >= 253).all() and (brighter == 255).all() and (black == 0).all() and (100 < middle).all()
+    assert (white >= 253).all() and (brighter == 255).all() and (black == 0).all() and (middle > 100).all()
     assert (middle < 150).all()
 
 

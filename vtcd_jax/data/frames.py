@@ -10,7 +10,6 @@ import numpy as np
 from vtcd_jax.data.images import read_image, read_mask
 from vtcd_jax.data.resize import resize_mask
 from vtcd_jax.data.sampling import Sampling, first_indices, needed, too_short, uniform_indices
-from vtcd_jax.models.errors import InputError
 
 
 def sample_frames(

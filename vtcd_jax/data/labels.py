@@ -246,7 +246,7 @@ def _entries(labels: Labels) -> Entries:
     """Entries by (whether without suffix, last part of the clip's name): all parts of the name, and the class."""
     entries: Entries = {}
     for clip, label in labels.items():
-        parts = tuple(part for part in _key(clip).replace("\\", "/").split("/") if part not in ("", "."))
+        parts = tuple(part for part in _key(clip.replace("\\", "/")).split("/") if part not in ("", "."))
         if parts:
             entries.setdefault((False, parts[-1]), []).append((parts, label))
             stemmed = (*parts[:-1], _stem(parts[-1]))

@@ -86,9 +86,9 @@ def pictures_from(path: Path, first: int, last: int) -> Iterator[tuple[int, Pict
 
     try:
         with opened(path) as (container, stream):
-            entry = _key_entry(container, stream, first)
-            if entry is not None:
-                yield from _after_key(container, stream, *entry, first, last)
+            numbers = _packet_numbers(container, stream, first)
+            if numbers is not None:
+                yield from _after_jump(container, stream, numbers, first, last)
                 return
     except (FFmpegError, Damaged) as error:
         raise NoSeek from error
@@ -98,31 +98,30 @@ def pictures_from(path: Path, first: int, last: int) -> Iterator[tuple[int, Pict
     yield from zip(range(first, last + 1), pictures_at(path, times[0][first : last + 1], times[1]), strict=True)
 
 
-def _key_entry(container: Any, stream: Any, first: int) -> tuple[int, int] | None:
-    """(time of decoding, number among the packets) of a keyframe before ``first``, from the index of an mp4 file."""
+def _packet_numbers(container: Any, stream: Any, first: int) -> dict[int, int] | None:
+    """Time of decoding -> number of the packet, from the index of an mp4 file; None where it does not reach ``first``."""
     if "mov" not in container.format.name or stream.codec_context.name not in _PACKET_IS_FRAME:
         return None
-    entries = [entry for entry in getattr(stream, "index_entries", ()) if not entry.is_discard]
-    if len(entries) <= first or len(entries) != stream.frames:
-        return None
-    number = next((i for i in range(first - _REORDERED, -1, -1) if entries[i].is_keyframe), None)
-    return None if number is None else (entries[number].timestamp, number)
+    times = [entry.timestamp for entry in getattr(stream, "index_entries", ()) if not entry.is_discard]
+    numbers = {time: number for number, time in enumerate(times)}
+    return numbers if first < len(numbers) == stream.frames else None
 
 
-def _after_key(container: Any, stream: Any, time: int, number: int, first: int, last: int) -> Iterator:
-    """Frames after a jump to the packet ``number``. Frames that are shown before this keyframe though stored after it
-    are counted, so that its place in the order of display is known; each frame must come when its packet says."""
-    container.seek(time, stream=stream, backward=True)
-    early, due, key = 0, [], None
+def _after_jump(container: Any, stream: Any, numbers: dict[int, int], first: int, last: int) -> Iterator:
+    """Frames after a jump to a keyframe before ``first``. Frames that are shown before this keyframe though stored after
+    it are counted, so that its place in the order of display is known; each frame must come when its packet says."""
+    target = next(time for time, number in numbers.items() if number == first - _REORDERED)
+    container.seek(target, stream=stream, backward=True)
+    number, key, due, context = 0, None, [], stream.codec_context
     for packet in container.demux(stream):
-        if packet.size and key is None:
-            if not packet.is_keyframe or packet.dts != time or packet.pts is None:
-                raise NoSeek
-            key = packet.pts
         if packet.size and (packet.pts is None or packet.is_corrupt):
             raise NoSeek
+        if packet.size and key is None:
+            if not packet.is_keyframe or packet.dts not in numbers:
+                raise NoSeek
+            key, number = packet.pts, numbers[packet.dts]
         if packet.size and packet.pts < key:
-            early += 1
+            number += 1
             _decode_early(packet)
             continue
         if packet.size:
@@ -132,12 +131,11 @@ def _after_key(container: Any, stream: Any, time: int, number: int, first: int, 
                 continue
             if not due or heapq.heappop(due) != frame.pts:
                 raise NoSeek
-            place, number = number + early, number + 1
-            if first <= place <= last:
-                context = stream.codec_context
-                yield place, Picture(frame, context.color_trc, context.color_primaries)
-            if place >= last:
+            if first <= number <= last:
+                yield number, Picture(frame, context.color_trc, context.color_primaries)
+            if number >= last:
                 return
+            number += 1
     raise NoSeek
 
 

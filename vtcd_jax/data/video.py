@@ -77,7 +77,8 @@ def _sample_first(path: Path, indices: list[int], keep: Keep, progress: list[int
             for number, picture in pictures_from(path, indices[0], indices[-1]):
                 if number in wanted:
                     picked.append(keep(picture))
-            return picked, indices[-1] + 1
+            if len(picked) == len(indices):
+                return picked, indices[-1] + 1
     return _pick(decode(path, progress), indices, keep)
 
 
