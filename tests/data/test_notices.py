@@ -31,5 +31,5 @@ def test_a_run_lists_the_clips_that_were_skipped(tmp_path):
         log_warnings(run, [SkippedClips({"a.mp4": "too short", "b\\xff.mp4": "damaged"}, 9), InputWarning("x: one")])
     rows = read_csv(tmp_path / "run" / "skipped.csv")
     assert rows == [{"clip": "a.mp4", "reason": "too short"}, {"clip": "b\\xff.mp4", "reason": "damaged"}]
-    texts = [event["text"] for event in read_events(tmp_path / "run") if event["event"] == "warning"]
+    texts = [event["text"] for event in read_events(tmp_path / "run") if event["kind"] == "warning"]
     assert texts == ["left out 2 of 9 clips that cannot be read: a.mp4, b\\xff.mp4", "x: one"]

@@ -55,9 +55,9 @@ _MODULES = (
 )  # fmt: skip
 
 __all__ = [
-    "ClipSource", "Clips", "InputWarning", "Sampling", "clip_inputs", "clips", "encode", "find_clips", "inputs", "labels",
-    "layout", "notices", "open_clips", "query", "read", "read_clips", "read_labels", "sampling", "sources", "tracking",
-    "video", "with_query", "world", "world_sentences", "write_video",
+    "ClipSource", "Clips", "InputWarning", "Sampling", "clip_inputs", "clips", "encode", "find_clips", "inputs",
+    "labels", "layout", "notices", "open_clips", "query", "read", "read_clips", "read_labels", "sampling", "sources",
+    "tracking", "video", "with_query", "world", "world_sentences", "write_video",
 ]  # fmt: skip
 
 

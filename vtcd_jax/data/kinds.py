@@ -22,7 +22,8 @@ SAME = {".jpeg": ".jpg", ".jpe": ".jpg", ".jfif": ".jpg", ".tiff": ".tif", ".dib
 # Folders of thumbnails, resource forks and deleted files, of macOS, Windows, Synology, QNAP and Linux desktops.
 _SYSTEM = frozenset(
     {
-        "@eadir", "@recycle", "@recently-snapshot", "@tmp", "#recycle", "#snapshot", "__macosx", "$recycle.bin", "recycler", "recycled",
+        "@eadir", "@recycle", "@recently-snapshot", "@tmp",
+        "#recycle", "#snapshot", "__macosx", "$recycle.bin", "recycler", "recycled",
         "system volume information", "lost+found", "found.000", "thumbnails", "thumbs", "thumb",
     }
 )  # fmt: skip

@@ -43,11 +43,8 @@ def read_labels(path: str | os.PathLike) -> dict[str, str]:
     """
     path = Path(path)
     text = _text(path)
-    start = text.lstrip()[:1]
-    if path.suffix.lower() == ".json" or start in ("{", "["):
-        pairs = _from_json(path, text)
-    else:
-        pairs = _from_lines(path, text)
+    is_json = path.suffix.lower() == ".json" or text.lstrip()[:1] in ("{", "[")
+    pairs = _from_json(path, text) if is_json else _from_lines(path, text)
     labels: dict[str, str] = {}
     for clip, label in pairs:
         if labels.setdefault(clip, label) != label:

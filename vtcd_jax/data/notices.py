@@ -68,6 +68,6 @@ def some(names: Sequence[str], most: int = 10) -> str:
 
 
 def printable(name: str) -> str:
-    r"""A file name as text that can be printed and encoded: bytes that are no UTF-8, and control characters, as \xNN."""
+    r"""A file name that can be printed and encoded: bytes that are no UTF-8, and control characters, as \xNN."""
     text = os.fsencode(name).decode("utf-8", "backslashreplace")
     return re.sub(r"[\x00-\x1f\x7f]", lambda hit: f"\\x{ord(hit[0]):02x}", text)

@@ -99,7 +99,7 @@ def pictures_from(path: Path, first: int, last: int) -> Iterator[tuple[int, Pict
 
 
 def _packet_numbers(container: Any, stream: Any, first: int) -> dict[int, int] | None:
-    """Time of decoding -> number of the packet, from the index of an mp4 file; None where it does not reach ``first``."""
+    """Time of decoding -> number of the packet, from the index of an mp4 file, or None if too few."""
     if "mov" not in container.format.name or stream.codec_context.name not in _PACKET_IS_FRAME:
         return None
     times = [entry.timestamp for entry in getattr(stream, "index_entries", ()) if not entry.is_discard]
@@ -108,7 +108,7 @@ def _packet_numbers(container: Any, stream: Any, first: int) -> dict[int, int] |
 
 
 def _after_jump(container: Any, stream: Any, numbers: dict[int, int], first: int, last: int) -> Iterator:
-    """Frames after a jump to a keyframe before ``first``. Frames that are shown before this keyframe though stored after
+    """Frames after a jump before ``first``. Frames that are shown before this keyframe though stored after
     it are counted, so that its place in the order of display is known; each frame must come when its packet says."""
     target = next(time for time, number in numbers.items() if number == first - _REORDERED)
     container.seek(target, stream=stream, backward=True)
