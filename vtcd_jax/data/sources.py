@@ -1,8 +1,9 @@
 """Clips that are decoded when they are asked for, so that any number of them fits into memory.
 
-A ``ClipSource`` knows names, labels and content hashes of its clips and reads the pixels of some rows. ``Clips`` is one
-that holds its pixels; ``FileClips`` keeps paths. Hashes need pixels: ``open_clips`` decodes each clip once and keeps
-its hash alone, and ``read`` decodes again, so that nothing is written beside the clips and a file that changed is noticed.
+A ``ClipSource`` knows names, labels and content hashes of its clips and reads the pixels of some rows. ``Clips`` is
+one that holds its pixels; ``FileClips`` keeps paths. Hashes need pixels: ``open_clips`` decodes each clip once and
+keeps its hash alone, and ``read`` decodes again, so that nothing is written beside the clips and a file that changed
+is noticed.
 """
 
 from __future__ import annotations
