@@ -109,7 +109,7 @@ def test_jumping_gives_the_frames_of_plain_decoding(tmp_path, monkeypatch):
     path = write(tmp_path / "x.mp4", numbered(60), gop=6)
     jumps = []
     with_jumps = sample(path, UNIFORM, num_frames=4)
-    monkeypatch.setattr("vtcd_jax.data.video._packet_times", lambda path: jumps.append(path))
+    monkeypatch.setattr("vtcd_jax.data.video.packet_times", lambda path: jumps.append(path))
     np.testing.assert_array_equal(with_jumps, sample(path, UNIFORM, num_frames=4))
     assert jumps == [path]
     assert numbers(with_jumps) == [7, 22, 37, 52]
@@ -381,5 +381,5 @@ def test_real_clips_jump_and_decode_alike(shared, monkeypatch):
         path = shared / "data" / "clips" / name
         with monkeypatch.context() as patch:
             jumped = sample(path, UNIFORM, num_frames=3)
-            patch.setattr("vtcd_jax.data.video._packet_times", lambda path: None)
+            patch.setattr("vtcd_jax.data.video.packet_times", lambda path: None)
             np.testing.assert_array_equal(jumped, sample(path, UNIFORM, num_frames=3))

@@ -14,7 +14,6 @@ from collections.abc import Callable
 
 DESCRIPTION = "Concepts inside video transformers: discover them, rank them by what they do, look at them."
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_SHOWN = 40
 # How each command goes on after an interruption; the others start again.
 _GOES_ON = {
     "demo": "go on with `vtcd report RUN`",
@@ -27,10 +26,12 @@ _GOES_ON = {
 def main(arguments: list[str] | None = None) -> int:
     """Entry of the ``vtcd`` command; returns the exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    from vtcd_jax.data.notices import printed
     from vtcd_jax.models.errors import InputError
 
     try:
-        _parse(arguments)()
+        with printed(lambda text: print(f"vtcd: warning: {text}", file=sys.stderr, flush=True)):
+            _parse(arguments)()
         return 0
     except SystemExit as end:  # tyro: 0 after --help, 2 for usage
         return end.code if isinstance(end.code, int) else 2
@@ -102,7 +103,7 @@ def _message(error: BaseException, command: str) -> str:
 
     lines = [line.rstrip() for line in str(error).splitlines() if line.strip()] or ["no reason given"]
     if isinstance(error, InputError):
-        return "\n".join(lines[:_SHOWN] + ([f"  ... and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []))
+        return "\n".join(lines)
     again = _GOES_ON.get(command, "start again")
     if isinstance(error, KeyboardInterrupt):
         return f"interrupted; what was finished is saved: {again}" if command in _GOES_ON else f"interrupted; {again}"

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import math
 import os
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -200,7 +201,7 @@ def convert(
         verify: .npz file of recorded inputs, sites and outputs of the original network that this one must give.
         tolerance: Largest error of a recorded array, relative to its largest magnitude.
         no_sanity: Do not run the network on two clips before the folder is written.
-        check: After the conversion, the accuracy on these clips, with a JSON file {clip name: class name}.
+        check: After the conversion, the accuracy on these clips, with a file of labels.
         format: How parameters are kept; orbax is a sharded checkpoint for clusters.
         overwrite: Replace the model folder that is there.
         dry_run: Check everything, write nothing.
@@ -309,11 +310,14 @@ def _check_labels(check: tuple[Path, Path] | None, dry_run: bool) -> None:
     if check is None:
         return
     from vtcd_jax.data import find_clips
-    from vtcd_jax.data.layout import read_labels
+    from vtcd_jax.data.labels import read_labels
+    from vtcd_jax.data.notices import InputWarning
 
     if dry_run:
         raise InputError("--check needs the model folder that a dry run does not write; leave one of them out")
-    find_clips(check[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InputWarning)  # said when the clips are read
+        find_clips(check[0], images=True)
     read_labels(check[1])
 
 
@@ -345,7 +349,7 @@ def _rank_shard(folder: Path, text: str, common: Common) -> None:
     """One shard, in a folder of its own inside the run, which other shards may use at the same time."""
     from vtcd_jax.concepts import load_concepts
     from vtcd_jax.pipeline.merging import DONE, open_shard, parse_shard
-    from vtcd_jax.pipeline.sources import RESOLVED, config_json, prepare
+    from vtcd_jax.pipeline.sources import RESOLVED, config_json, log_warnings, prepare
     from vtcd_jax.pipeline.stages import rank_shard
     from vtcd_jax.runs import check_run
 
@@ -362,6 +366,7 @@ def _rank_shard(folder: Path, text: str, common: Common) -> None:
         config = config_json(settings, prepared)
         check_run(folder, config, resume=True, ignore=(*RESOLVED, "made_with"))
         with _naming(folder), open_shard(folder, config, shard) as opened:
+            log_warnings(opened, prepared.warnings)
             rank_shard(opened, settings, prepared, concepts, shard, progress)
             opened.event(DONE)
     print(f"shard {text} is done; when all are: vtcd merge {folder}")
@@ -369,7 +374,7 @@ def _rank_shard(folder: Path, text: str, common: Common) -> None:
 
 def _run(settings: RunSettings, out: Path, folder: Folder, common: Common, last: str) -> None:
     """The stages up to ``last``, in a locked run folder."""
-    from vtcd_jax.pipeline.sources import RESOLVED, config_json, prepare
+    from vtcd_jax.pipeline.sources import RESOLVED, config_json, log_warnings, prepare
     from vtcd_jax.runs import check_run, open_run
 
     keep_compilations()
@@ -387,6 +392,7 @@ def _run(settings: RunSettings, out: Path, folder: Folder, common: Common, last:
         config = config_json(settings, prepared)
         options = {"resume": folder.resume, "overwrite": folder.overwrite, "ignore": RESOLVED}
         with _naming(out), open_run(out, config, **options) as opened:
+            log_warnings(opened, prepared.warnings)
             _print_wrong(prepared)
             if prepared.wrong:
                 opened.event("wrong clips", {"names": list(prepared.wrong), "left_out": prepared.only_correct})

@@ -13,10 +13,13 @@ if TYPE_CHECKING:
         clips,
         encode,
         inputs,
+        labels,
         layout,
+        notices,
         query,
         read,
         sampling,
+        sources,
         tracking,
         video,
         world,
@@ -25,27 +28,36 @@ if TYPE_CHECKING:
     from vtcd_jax.data.clips import Clips
     from vtcd_jax.data.encode import write_video
     from vtcd_jax.data.inputs import clip_inputs
+    from vtcd_jax.data.labels import read_labels
     from vtcd_jax.data.layout import find_clips
+    from vtcd_jax.data.notices import InputWarning
     from vtcd_jax.data.query import with_query
     from vtcd_jax.data.read import read_clips
     from vtcd_jax.data.sampling import Sampling
+    from vtcd_jax.data.sources import ClipSource, open_clips
 
 _HOMES = {
+    "ClipSource": "sources",
     "Clips": "clips",
+    "InputWarning": "notices",
     "Sampling": "sampling",
     "clip_inputs": "inputs",
     "find_clips": "layout",
+    "open_clips": "sources",
     "read_clips": "read",
+    "read_labels": "labels",
     "with_query": "query",
     "write_video": "encode",
 }
 _MODULES = (
-    "clips", "encode", "inputs", "layout", "query", "read", "sampling", "tracking", "video", "world", "world_sentences",
+    "clips", "encode", "inputs", "labels", "layout", "notices", "query", "read", "sampling", "sources", "tracking",
+    "video", "world", "world_sentences",
 )  # fmt: skip
 
 __all__ = [
-    "Clips", "Sampling", "clip_inputs", "clips", "encode", "find_clips", "inputs", "layout", "query", "read",
-    "read_clips", "sampling", "tracking", "video", "with_query", "world", "world_sentences", "write_video",
+    "ClipSource", "Clips", "InputWarning", "Sampling", "clip_inputs", "clips", "encode", "find_clips", "inputs",
+    "labels", "layout", "notices", "open_clips", "query", "read", "read_clips", "read_labels", "sampling", "sources",
+    "tracking", "video", "with_query", "world", "world_sentences", "write_video",
 ]  # fmt: skip
 
 

@@ -8,6 +8,7 @@ order of the clips nor the company they keep changes a result.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -74,7 +75,7 @@ class Clips:
         names = tuple(str(name) for name in names)
         if len(names) != len(video):
             raise InputError(f"{len(video)} clips but {len(names)} names")
-        repeated = sorted({name for name in names if names.count(name) > 1})
+        repeated = sorted(name for name, count in Counter(names).items() if count > 1)
         if repeated:
             raise InputError(f"two clips share a name: {', '.join(repeated)}; give each its own")
         numbers = np.full(len(video), -1) if labels is None else np.asarray(labels)
@@ -108,3 +109,7 @@ class Clips:
             masks={name: mask[rows] for name, mask in self.masks.items()},
             query=None if self.query is None else self.query[rows],
         )
+
+    def read(self, rows: Sequence[int] | np.ndarray) -> Clips:
+        """The clips of some rows: what a source that decodes on demand has, too (``vtcd_jax.data.sources``)."""
+        return self[rows]

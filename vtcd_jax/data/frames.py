@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from vtcd_jax.data.images import read_image, read_mask
 from vtcd_jax.data.resize import resize_mask
 from vtcd_jax.data.sampling import Sampling, first_indices, needed, too_short, uniform_indices
-from vtcd_jax.models.errors import InputError
 
 
 def sample_frames(
@@ -56,26 +56,3 @@ def frame_indices(frames: tuple[Path, ...], sampling: Sampling, *, num_frames: i
     if not kept:
         raise too_short(str(frames[0].parent), count, sampling, num_frames, stride)
     return kept + [count - 1] * (num_frames - len(kept))
-
-
-def read_image(path: Path) -> np.ndarray:
-    """RGB uint8 [height, width, 3], upright by its EXIF orientation. InputError if it is no whole image."""
-    from PIL import Image, ImageOps
-
-    try:
-        with Image.open(path) as image:
-            return np.array(ImageOps.exif_transpose(image).convert("RGB"))
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path}: not an image that can be read; replace it, or remove its folder") from error
-
-
-def read_mask(path: Path) -> np.ndarray:
-    """Bool [height, width]: where the image (grey, palette index or any colour channel) is not zero."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            values = np.array(image)
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path}: not a mask that can be read; replace it, or remove its folder") from error
-    return values > 0 if values.ndim == 2 else np.any(values[..., :3] > 0, axis=-1)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from vtcd_jax.data.clips import Clips
-from vtcd_jax.data.frames import read_mask
+from vtcd_jax.data.images import read_mask
 from vtcd_jax.data.resize import resize_mask
 from vtcd_jax.models.errors import InputError
 

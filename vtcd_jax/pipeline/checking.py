@@ -10,14 +10,14 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import jax
 import numpy as np
 
-from vtcd_jax.data import find_clips, read_clips
-from vtcd_jax.data.layout import Source, class_of, read_labels
+from vtcd_jax.data import find_clips
+from vtcd_jax.data.read import labels_of, read_source
 from vtcd_jax.data.sampling import Sampling
+from vtcd_jax.data.search import Source
 from vtcd_jax.models import InputError, Inputs, Model, forward
 
 Z = 1.959964  # 95 % of a normal distribution lie within
@@ -78,7 +78,7 @@ def check_accuracy(
 ) -> Accuracy:
     """Runs a classifier on every labelled clip.
 
-    clips:   a video file or a folder, as for ``read_clips``.  labels: a JSON file {clip name: class name}.
+    clips:   a video file or a folder, as for ``read_clips``.  labels: a file of labels (``vtcd_jax.data.labels``).
     on_clip: called with (clips done, clips in all).
     Raises InputError for a network without classes, clips that cannot be read, and labels that name none of them.
     """
@@ -89,7 +89,7 @@ def check_accuracy(
     top1, top5, wrong = 0, 0, []
     chosen = [(source, label) for source, label in known if label >= 0]
     for i, (source, label) in enumerate(chosen):
-        video = read_clips([source.path], model.preprocessing, sampling=sampling).video[:1]
+        video = read_source(source, sampling or Sampling(), model.preprocessing).video[None]
         logits = np.asarray(run(model, model.preprocessing.normalise(video)))[0]
         rank = 1 + int(np.sum(logits > logits[label]))
         top1, top5 = top1 + (rank == 1), top5 + (rank <= 5)
@@ -102,8 +102,5 @@ def check_accuracy(
 
 def labelled(clips: str | os.PathLike, labels: str | os.PathLike, model: Model) -> list[tuple[Source, int]]:
     """(clip, class, -1 where it has none). Raises InputError for unknown classes, and where no clip has a label."""
-    sources, names = find_clips(clips), read_labels(Path(labels))
-    known = [(source, class_of(source, model.labels, names, str(labels))) for source in sources]
-    if all(label < 0 for _, label in known):
-        raise InputError(f"{labels}: names none of the {len(sources)} clips; the first clip is {sources[0].name!r}")
-    return known
+    sources = find_clips(clips, images=model.preprocessing.num_frames == 1)
+    return list(zip(sources, labels_of(sources, model, labels, None), strict=True))

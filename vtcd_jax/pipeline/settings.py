@@ -35,7 +35,10 @@ class RunSettings:
     reference: Literal["true", "own"] = "true"
     """Mask that a tracker is scored by: the true one where it is known, or the network's own."""
     labels: str | None = None
-    """JSON file {clip name: class name}; default: folders named after classes."""
+    """File of labels: JSON {clip name: class name}, SSv2's JSON, CSV with a header (Kinetics), or lines "clip class";
+    default: folders named after classes."""
+    skip_bad: bool = False
+    """Leave out clips that cannot be read; they are listed in skipped.csv. Without it, they end the run."""
     site: Literal["key", "query", "value"] = "key"
     """Which per-head features concepts are made of, and what is removed."""
     masks: int = 512

@@ -14,11 +14,13 @@ from vtcd_jax.concepts import concept_sites
 from vtcd_jax.concepts.discovery import check_features
 from vtcd_jax.data import Clips, read_clips, world
 from vtcd_jax.data.inputs import check_query, seen_clips
+from vtcd_jax.data.notices import InputWarning, SkippedClips, recorded
 from vtcd_jax.data.query import with_query
 from vtcd_jax.importance.engine import resolved_dtype
 from vtcd_jax.importance.score import check_functions, default_scores, score_functions
 from vtcd_jax.importance.targets import Targets, class_index, find_targets, follows_query, predict
 from vtcd_jax.models import InputError, Model, load
+from vtcd_jax.runs import Run, write_csv
 
 from .settings import RunSettings
 
@@ -34,6 +36,7 @@ class Prepared:
     scores: names of what is measured, the one to rank by first.
     targets, held_out_targets: what each clip's score is about.
     wrong: names of the clips that the untouched network gets wrong; left out where ``only_correct``.
+    warnings: what was said about the clips, such as which were left out.
     """
 
     model: Model
@@ -44,6 +47,17 @@ class Prepared:
     held_out_targets: Targets | None
     wrong: tuple[str, ...] = ()
     only_correct: bool = False
+    warnings: tuple[InputWarning, ...] = ()
+
+
+def log_warnings(run: Run, warnings: Sequence[InputWarning]) -> None:
+    """Warnings about the clips into a run: an event each, and ``skipped.csv`` with the clips that were left out."""
+    for warning in warnings:
+        run.event("warning", {"text": str(warning)})
+    skipped = {name: reason for w in warnings if isinstance(w, SkippedClips) for name, reason in w.reasons.items()}
+    if skipped:
+        rows = [{"clip": name, "reason": reason} for name, reason in skipped.items()]
+        write_csv(run.path("skipped.csv"), rows, ("clip", "reason"))
 
 
 def prepare(settings: RunSettings, on_clip: Callable[[int, int], None] | None = None) -> Prepared:
@@ -56,7 +70,8 @@ def prepare(settings: RunSettings, on_clip: Callable[[int, int], None] | None = 
         class_index(model, settings.target)
     if settings.query is not None and not follows_query(model):
         raise InputError(f"model {model.name!r} follows no query mask, so --query has no meaning; leave it out")
-    clips = seen_clips(model, with_query(find_clips(settings, model, on_clip), settings.query))
+    with recorded() as warned:
+        clips = seen_clips(model, with_query(find_clips(settings, model, on_clip), settings.query))
     check_query(model, clips)
     targets = find_targets(model, clips, target=settings.target, reference=settings.reference)
     wrong = wrong_clips(model, clips, targets)
@@ -68,11 +83,14 @@ def prepare(settings: RunSettings, on_clip: Callable[[int, int], None] | None = 
     ranked, held_out = split(clips, settings)
     check_features(model, ranked, sites, settings.nmf)
 
+    rows = {name: row for row, name in enumerate(clips.names)}
+
     def of(part: Clips) -> Targets:
-        return targets[[clips.names.index(name) for name in part.names]]
+        return targets[[rows[name] for name in part.names]]
 
     held_out_targets = None if held_out is None else of(held_out)
-    return Prepared(model, ranked, held_out, scores, of(ranked), held_out_targets, wrong, settings.only_correct)
+    warned = tuple(warned)
+    return Prepared(model, ranked, held_out, scores, of(ranked), held_out_targets, wrong, settings.only_correct, warned)
 
 
 def wrong_clips(model: Model, clips: Clips, targets: Targets) -> tuple[str, ...]:
@@ -89,7 +107,14 @@ def find_clips(settings: RunSettings, model: Model, on_clip: Callable[[int, int]
     """Clips from files, or from the synthetic world's held-out part for ``world:COUNT``."""
     if not settings.clips.startswith("world:"):
         sampling = settings.sampling
-        return read_clips(settings.clips, model, sampling=sampling, labels=settings.labels, on_clip=on_clip)
+        return read_clips(
+            settings.clips,
+            model,
+            sampling=sampling,
+            labels=settings.labels,
+            skip_bad=settings.skip_bad,
+            on_clip=on_clip,
+        )
     count, p = settings.clips.removeprefix("world:"), model.preprocessing
     if not count.isdigit() or not int(count):
         raise InputError(f"clips {settings.clips!r}: give world:COUNT, such as world:32")
