@@ -164,13 +164,15 @@ def hub_sizes(shapes: Shapes) -> dict[str, Any]:
     )
 
 
+# Width -> heads of the published towers (OpenAI's, and OpenCLIP's up to bigG, 1664, and e, 1792).
+HEADS = {384: 6, 512: 8, 768: 12, 896: 14, 1024: 16, 1280: 16, 1408: 16, 1664: 16, 1792: 16}
+TEXT_HEADS = {384: 6, 512: 8, 640: 10, 768: 12, 1024: 16, 1280: 20}
+
+
 # -- what nobody told ----------------------------------------------------------------------------------------------
 def assume_towers(fields: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
     """Heads, norms and end token, as all networks with CLIP's towers have them."""
-    text_heads = {"text_num_heads": fields["text_width"] // 64} if fields.get("text_width", 1) % 64 == 0 else {}
-    found = heads_of(fields) | {
-        name: (value, "text_width / 64, as in all published models") for name, value in text_heads.items()
-    }
+    found = heads_of(fields, HEADS) | heads_of(fields, TEXT_HEADS, "text_")
     found["norm_eps"] = (1e-5, "as in all published models; the tensors do not tell")
     if "vocab_size" in fields:
         found["end_token"] = (fields["vocab_size"] - 1, "the largest id")
@@ -178,10 +180,11 @@ def assume_towers(fields: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
 
 
 def assume(fields: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
-    return assume_towers(fields) | {
-        "num_frames": (1, "CLIP sees images"),
-        "activation": ("quick_gelu", "OpenAI's; tell \"gelu\" for OpenCLIP's networks of LAION"),
-    }
+    found = assume_towers(fields) | {"num_frames": (1, "CLIP sees images")}
+    # OpenAI published these widths; larger networks are others', of which some have the one, some the other.
+    if fields.get("width") not in (896, 1280, 1408, 1664, 1792):
+        found["activation"] = ("quick_gelu", "OpenAI's; tell \"gelu\" for OpenCLIP's networks of LAION")
+    return found
 
 
 def check(config: Any) -> list[str]:
@@ -207,12 +210,12 @@ ALIASES: dict[str, str | tuple[str, ...]] = {
 _TOWER = {
     "hidden_size": "width", "num_hidden_layers": "depth", "num_attention_heads": "num_heads",
 }  # fmt: skip
-_SHARED = {"hidden_act": "activation", "layer_norm_eps": "norm_eps", "projection_dim": "embed_dim"}
+_SHARED = {"hidden_act": "activation", "layer_norm_eps": "norm_eps"}
 _TEXT = {"eos_token_id": "end_token", "max_position_embeddings": "context_length", "vocab_size": "vocab_size"}
 _VISION = {"image_size": "image_size", "patch_size": "patch_size"}
 # How weights would be drawn and sentences generated, which files of older versions say about both towers.
 _HARMLESS = (
-    r"|intermediate_size|initializer_factor|logit_scale_init_value|(text|vision)_config_dict"
+    r"|intermediate_size|projection_dim|initializer_factor|logit_scale_init_value|(text|vision)_config_dict"
     r"|bad_words_ids|.*suppress_tokens|do_sample|early_stopping|.*_penalty|(max|min)_length|.*no_repeat_ngram_size"
     r"|num_beam.*|num_return_sequences|remove_invalid_values|temperature|top_[kp]|typical_p|tf_legacy_loss"
 )
@@ -226,6 +229,7 @@ def end_token(said: Any) -> Any:
 HUB_VOCABULARY = Vocabulary(
     {
         **_SHARED,
+        "projection_dim": "embed_dim",
         **{f"text_config.{theirs}": f"text_{ours}" for theirs, ours in _TOWER.items()},
         **{f"text_config.{theirs}": ours for theirs, ours in (_SHARED | _TEXT).items()},
         **{f"vision_config.{theirs}": ours for theirs, ours in (_SHARED | _TOWER | _VISION).items()},
@@ -233,6 +237,13 @@ HUB_VOCABULARY = Vocabulary(
     {"vision_config.num_channels": (3,)},
     HUB_IGNORED + _HARMLESS,
     {"text_config.eos_token_id": end_token},
+    # transformers leaves out of a tower's settings what is its default.
+    defaults={
+        f"{tower}.{name}": value
+        for tower in ("text_config", "vision_config")
+        for name, value in (("hidden_act", "quick_gelu"), ("layer_norm_eps", 1e-5))
+    }
+    | {"text_config.num_attention_heads": 8, "vision_config.num_attention_heads": 12},
 )
 
 LAYOUTS = (
