@@ -221,6 +221,30 @@ _HARMLESS = (
 )
 
 
+def open_clip_settings(config: dict[str, Any]) -> dict[str, Any]:
+    """OpenCLIP's ``open_clip_config.json`` as settings in our names; unknown ones keep their names and are refused."""
+    model = config.get("model_cfg") if isinstance(config.get("model_cfg"), dict) else config
+    towers = {key: model[key] for key in ("vision_cfg", "text_cfg") if isinstance(model.get(key), dict)}
+    found = {key: value for key, value in model.items() if key not in towers and key != "quick_gelu"}
+    found["activation"] = "quick_gelu" if model.get("quick_gelu") else "gelu"
+    vision, text = (dict(towers.get(key, {})) for key in ("vision_cfg", "text_cfg"))
+    head_width, width = vision.pop("head_width", 64), vision.get("width")
+    if isinstance(width, int) and isinstance(head_width, int) and head_width > 0:
+        found["num_heads"] = width // head_width
+    for group, prefix in ((vision, ""), (text, "text_")):
+        found |= {_OPEN_CLIP.get(prefix + key, f"{prefix}{key}"): value for key, value in group.items()}
+    colours = config.get("preprocess_cfg")
+    return found | {k: v for k, v in (colours if isinstance(colours, dict) else {}).items() if k in ("mean", "std")}
+
+
+_OPEN_CLIP = {
+    "layers": "depth", "text_layers": "text_depth", "text_heads": "text_num_heads", "text_vocab_size": "vocab_size",
+    "text_context_length": "context_length",
+}  # fmt: skip
+# How weights are drawn, precision, and masks that only the training has.
+_OPEN_CLIP_HARMLESS = r"init_logit_scale|init_logit_bias|patch_dropout|cast_dtype|custom_text|text_proj_bias"
+
+
 def end_token(said: Any) -> Any:
     """Older files say 2, and mean the largest id of CLIP's vocabulary."""
     return VideoTextConfig.end_token if said == 2 else said
@@ -250,7 +274,8 @@ LAYOUTS = (
     Layout(
         "clip", "original CLIP names", ORIGINAL,
         (r"visual\.proj", r"visual\.class_embedding", r"visual\.ln_post\..*", r"transformer\.resblocks\..*"),
-        original_sizes, assume, check, Vocabulary(ALIASES, {}, ""), resizable=("image_size",),
+        original_sizes, assume, check, Vocabulary(ALIASES, {}, _OPEN_CLIP_HARMLESS), resizable=("image_size",),
+        side=("open_clip_config.json", open_clip_settings),
     ),
     Layout(
         "clip", "Hugging Face names", HUB,

@@ -34,6 +34,9 @@ _KNOWN: tuple[tuple[tuple[str, ...], str], ...] = (
     ((r".*text\.transformer\.encoder\..*|.*text\.transformer\.embeddings\..*",),
      "a CLIP of OpenCLIP with a text tower of Hugging Face"),
     ((r".*vivit\..*",), "ViViT"),
+    ((r".*encoder\.layer\.\d+\.attention\.attention\.(q_bias|query\.bias)", r".*patch_embeddings\.projection\.weight"),
+     "Hugging Face's VideoMAEModel or another encoder without a head, which gives nothing to score by"),
+    ((r"encoder\.blocks\.\d+\.attn\.q_bias",), "VideoMAE's encoder without its decoder"),
     ((r".*clip_teacher.*|.*clip_decoder.*|.*clip_projector.*",), "InternVideo2"),
     ((r".*cls_token", r".*blocks\.\d+\.attn\.qkv\.bias", r".*patch_embed\.proj\.weight"), "an image transformer (ViT)"),
     ((r".*patch_embed\.proj\.weight", r".*blocks\.\d+\.attn\.qkv\.bias", r".*norm\.weight"),
@@ -82,7 +85,7 @@ def unrecognised(container: Container, family: str | None, families: Iterable[st
     where = f" under {'/'.join(path)!r}" if path else ""
     line = f"{source} is not {wanted}; its {len(tensors)} tensors{where} begin with {shown}"
     if kind := _known(container.content, tensors):
-        line += f"; it looks like {kind}, for which there is no table"
+        line += f"; it looks like {kind}: there is no table for that"
     if len(parts) > 1:
         line += f"; it holds tensors under {', '.join(repr('/'.join(p)) for p, _ in parts[:6])}: choose with --weights"
     if container.kind.startswith(SCRIPT):

@@ -36,6 +36,8 @@ class Layout:
     prefixes: stripped from names, repeatedly.
     arguments: keys of the file with the training program's arguments (a Namespace or a dict); the tensors know better.
     resizable: config fields that the user may set otherwise than the tensors tell; rules with ``resize`` follow.
+    side: file beside the weights with settings, and what turns its JSON into settings by name; None: there
+          is none but a ``config.json`` of ``model_type``.
     model_type: what a ``config.json`` beside the weights must say to belong to them; None: there is never one.
     """
 
@@ -52,6 +54,7 @@ class Layout:
     arguments: tuple[str, ...] = ("args",)
     resizable: tuple[str, ...] = ()
     model_type: str | None = None
+    side: tuple[str, Callable[[dict[str, Any]], dict[str, Any]]] | None = None
 
 
 @dataclass(frozen=True)

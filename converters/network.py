@@ -86,6 +86,9 @@ def _told(container: Container, state: State, config: Config) -> list[tuple[str,
     elif beside is not None:
         problem = f"config.json beside it is for {beside['model_type']!r}, not for {layout.model_type!r}"
         told.append(("config.json", Told({}, {}, (Problem(problem, frozenset({"model_type"})),))))
+    if layout.side is not None and (found := container.beside(layout.side[0])) is not None:
+        name, settings_of = layout.side
+        told.append((name, translate(settings_of(found), layout.vocabulary, config_class, name)))
     if config is not None:
         name = str(config) if isinstance(config, (str, Path)) else "config"
         value = read_json(config) if isinstance(config, (str, Path)) else config

@@ -3,7 +3,7 @@
 A pickle is a program. This reader knows the instructions that checkpoints use and a table of constructors (tensors,
 ordered dicts, ``argparse.Namespace``, numpy scalars, paths), each replaced by a pure function of ours; no class of the
 file is ever imported, made or called. Objects of other packages (callbacks, settings) become inert records; a call of
-a function of Python itself, torch or numpy that is not in the table ends the reading (``pickle_names``). Work and memory
+a function of Python itself, torch or numpy off the table ends the reading (``pickle_names``). Work and memory
 are bounded by the size of the pickle: keys become plain scalars (hashing nested tuples can take for ever), numbers are
 short, nothing is copied.
 https://docs.python.org/3/library/pickletools.html

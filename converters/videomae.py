@@ -10,6 +10,7 @@ Tong, Song, Wang & Wang (2022), https://github.com/MCG-NJU/VideoMAE; transformer
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from .videomae_settings import (
     hub_classifier_sizes,
     hub_pretrain_sizes,
     hub_vocabulary,
+    mmaction_classifier_sizes,
     original_classifier_sizes,
     original_pretrain_sizes,
     original_vocabulary,
@@ -180,7 +182,23 @@ HUB_PRETRAIN = (
 )
 
 
+def in_mmaction_names(rule: Rule) -> Rule:
+    """A rule of the original's classifier in the names of mmaction2, whose blocks and head are mmcv's."""
+    pattern = rule.pattern
+    for theirs, ours in (
+        (r"patch_embed\.proj\.", r"patch_embed\.projection\."), (r"mlp\.fc1", r"mlp\.layers\.0\.0"),
+        (r"mlp\.fc2", r"mlp\.layers\.1"),
+    ):  # fmt: skip
+        pattern = pattern.replace(theirs, ours)
+    return replace(rule, pattern=re.sub(r"^head\\\.", r"cls_head\\.fc_cls\\.", pattern))
+
+
 LAYOUTS = (
+    Layout(
+        "videomae-classifier", "mmaction2's names", tuple(map(in_mmaction_names, ORIGINAL_CLASSIFIER)),
+        (r"cls_head\.fc_cls\..*", r"blocks\.\d+\.attn\.(q|v)_bias"),
+        mmaction_classifier_sizes, assume_original, check_sizes, original_vocabulary("norm_eps", "head_norm_eps"),
+    ),
     Layout(
         "videomae-classifier", "original VideoMAE names", ORIGINAL_CLASSIFIER,
         (r"patch_embed\.proj\.weight|fc_norm\.weight|head\.weight", r"blocks\.\d+\.attn\.(q|v)_bias"),

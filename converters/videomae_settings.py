@@ -40,8 +40,18 @@ def decoder_sizes(shapes: Shapes, stack: str, first_layer: str) -> dict[str, Any
 
 
 def original_classifier_sizes(shapes: Shapes) -> dict[str, Any]:
+    if not any(name.startswith("head.") for name in shapes):
+        raise InputError(
+            "it is an encoder without its head, which gives no classes to score by; give the fine-tuned checkpoint "
+            "(with head.weight and head.bias) or the pre-trained one (with its decoder)"
+        )
     found = encoder_sizes(shapes, "patch_embed.proj.weight", "blocks", "mlp.fc1.weight")
     return found | {"num_classes": shape_of(shapes, "head.weight", 2)[0]}
+
+
+def mmaction_classifier_sizes(shapes: Shapes) -> dict[str, Any]:
+    found = encoder_sizes(shapes, "patch_embed.projection.weight", "blocks", "mlp.layers.0.0.weight")
+    return found | {"num_classes": shape_of(shapes, "cls_head.fc_cls.weight", 2)[0]}
 
 
 def original_pretrain_sizes(shapes: Shapes) -> dict[str, Any]:

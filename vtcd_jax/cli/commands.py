@@ -197,8 +197,8 @@ def convert(
         config: JSON file of settings that tensors cannot tell (heads, frames, image size), or that shall differ.
         labels: Class names, one per line or JSON; for a video-text network the sentences to compare clips with.
         vocabulary: Of a video-text network: folder with vocab.json and merges.txt, or bpe_simple_vocab_16e6.txt.gz.
-        weights: Which weights to take where a file holds several: a key such as model_ema, the beginning of the names, or
-            base for those without an adapter's.
+        weights: Which weights to take where a file holds several: a key such as model_ema, the beginning of the names,
+            or base for those without an adapter's.
         ignore: Leave out the tensors whose whole name matches this regular expression; may be given several times.
         verify: .npz file of recorded inputs, sites and outputs of the original network that this one must give.
         tolerance: Largest error of a recorded array, relative to its largest magnitude.
