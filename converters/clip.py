@@ -223,7 +223,8 @@ _HARMLESS = (
 
 def open_clip_settings(config: dict[str, Any]) -> dict[str, Any]:
     """OpenCLIP's ``open_clip_config.json`` as settings in our names; unknown ones keep their names and are refused."""
-    model = config.get("model_cfg") if isinstance(config.get("model_cfg"), dict) else config
+    inner = config.get("model_cfg")
+    model: dict[str, Any] = inner if isinstance(inner, dict) else config
     towers = {key: model[key] for key in ("vision_cfg", "text_cfg") if isinstance(model.get(key), dict)}
     found = {key: value for key, value in model.items() if key not in towers and key != "quick_gelu"}
     found["activation"] = "quick_gelu" if model.get("quick_gelu") else "gelu"

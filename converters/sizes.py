@@ -45,7 +45,7 @@ def heads_of(fields: Mapping[str, Any], published: Mapping[int, int], prefix: st
     published: width -> heads.  prefix: of our fields' names, such as "decoder_".
     """
     width = fields.get(f"{prefix}width")
-    if width not in published:
+    if width is None or width not in published:
         return {}
     return {f"{prefix}num_heads": (published[width], f"as in the published networks of {width} channels")}
 

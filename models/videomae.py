@@ -107,14 +107,14 @@ GIANT: dict[str, Any] = {"patch_size": 14, "mlp_ratio": 48 / 11}
 def classifier_config(size: str, **fields: Any) -> VideoMAEConfig:
     """The classifier of a published size: "S", "B", "L", "H" or "g"."""
     width, depth, heads, _, _ = SIZES[size]
-    giant = GIANT if size == "g" else {}
-    return VideoMAEConfig(**{"width": width, "depth": depth, "num_heads": heads} | giant | fields)
+    sizes: dict[str, Any] = {"width": width, "depth": depth, "num_heads": heads}
+    return VideoMAEConfig(**sizes | (GIANT if size == "g" else {}) | fields)
 
 
 def pretrain_config(size: str, **fields: Any) -> VideoMAEPretrainConfig:
     """The autoencoder of a published size: "S", "B", "L", "H" or "g"."""
     width, depth, heads, decoder_width, decoder_heads = SIZES[size]
-    sizes = {"width": width, "depth": depth, "num_heads": heads}
+    sizes: dict[str, Any] = {"width": width, "depth": depth, "num_heads": heads}
     giant = GIANT | {"decoder_mlp_ratio": GIANT["mlp_ratio"]} if size == "g" else {}
     decoder = {"decoder_width": decoder_width, "decoder_num_heads": decoder_heads}
     return VideoMAEPretrainConfig(**sizes | decoder | giant | fields)
