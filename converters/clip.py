@@ -164,13 +164,15 @@ def hub_sizes(shapes: Shapes) -> dict[str, Any]:
     )
 
 
+# Width -> heads of the published towers (OpenAI's, and OpenCLIP's up to bigG, 1664, and e, 1792).
+HEADS = {384: 6, 512: 8, 768: 12, 896: 14, 1024: 16, 1280: 16, 1408: 16, 1664: 16, 1792: 16}
+TEXT_HEADS = {384: 6, 512: 8, 640: 10, 768: 12, 1024: 16, 1280: 20}
+
+
 # -- what nobody told ----------------------------------------------------------------------------------------------
 def assume_towers(fields: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
     """Heads, norms and end token, as all networks with CLIP's towers have them."""
-    text_heads = {"text_num_heads": fields["text_width"] // 64} if fields.get("text_width", 1) % 64 == 0 else {}
-    found = heads_of(fields) | {
-        name: (value, "text_width / 64, as in all published models") for name, value in text_heads.items()
-    }
+    found = heads_of(fields, HEADS) | heads_of(fields, TEXT_HEADS, "text_")
     found["norm_eps"] = (1e-5, "as in all published models; the tensors do not tell")
     if "vocab_size" in fields:
         found["end_token"] = (fields["vocab_size"] - 1, "the largest id")
@@ -178,10 +180,11 @@ def assume_towers(fields: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
 
 
 def assume(fields: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
-    return assume_towers(fields) | {
-        "num_frames": (1, "CLIP sees images"),
-        "activation": ("quick_gelu", "OpenAI's; tell \"gelu\" for OpenCLIP's networks of LAION"),
-    }
+    found = assume_towers(fields) | {"num_frames": (1, "CLIP sees images")}
+    # OpenAI published these widths; larger networks are others', of which some have the one, some the other.
+    if fields.get("width") not in (896, 1280, 1408, 1664, 1792):
+        found["activation"] = ("quick_gelu", "OpenAI's; tell \"gelu\" for OpenCLIP's networks of LAION")
+    return found
 
 
 def check(config: Any) -> list[str]:
@@ -207,15 +210,40 @@ ALIASES: dict[str, str | tuple[str, ...]] = {
 _TOWER = {
     "hidden_size": "width", "num_hidden_layers": "depth", "num_attention_heads": "num_heads",
 }  # fmt: skip
-_SHARED = {"hidden_act": "activation", "layer_norm_eps": "norm_eps", "projection_dim": "embed_dim"}
+_SHARED = {"hidden_act": "activation", "layer_norm_eps": "norm_eps"}
 _TEXT = {"eos_token_id": "end_token", "max_position_embeddings": "context_length", "vocab_size": "vocab_size"}
 _VISION = {"image_size": "image_size", "patch_size": "patch_size"}
 # How weights would be drawn and sentences generated, which files of older versions say about both towers.
 _HARMLESS = (
-    r"|intermediate_size|initializer_factor|logit_scale_init_value|(text|vision)_config_dict"
+    r"|intermediate_size|projection_dim|initializer_factor|logit_scale_init_value|(text|vision)_config_dict"
     r"|bad_words_ids|.*suppress_tokens|do_sample|early_stopping|.*_penalty|(max|min)_length|.*no_repeat_ngram_size"
     r"|num_beam.*|num_return_sequences|remove_invalid_values|temperature|top_[kp]|typical_p|tf_legacy_loss"
 )
+
+
+def open_clip_settings(config: dict[str, Any]) -> dict[str, Any]:
+    """OpenCLIP's ``open_clip_config.json`` as settings in our names; unknown ones keep their names and are refused."""
+    inner = config.get("model_cfg")
+    model: dict[str, Any] = inner if isinstance(inner, dict) else config
+    towers = {key: model[key] for key in ("vision_cfg", "text_cfg") if isinstance(model.get(key), dict)}
+    found = {key: value for key, value in model.items() if key not in towers and key != "quick_gelu"}
+    found["activation"] = "quick_gelu" if model.get("quick_gelu") else "gelu"
+    vision, text = (dict(towers.get(key, {})) for key in ("vision_cfg", "text_cfg"))
+    head_width, width = vision.pop("head_width", 64), vision.get("width")
+    if isinstance(width, int) and isinstance(head_width, int) and head_width > 0:
+        found["num_heads"] = width // head_width
+    for group, prefix in ((vision, ""), (text, "text_")):
+        found |= {_OPEN_CLIP.get(prefix + key, f"{prefix}{key}"): value for key, value in group.items()}
+    colours = config.get("preprocess_cfg")
+    return found | {k: v for k, v in (colours if isinstance(colours, dict) else {}).items() if k in ("mean", "std")}
+
+
+_OPEN_CLIP = {
+    "layers": "depth", "text_layers": "text_depth", "text_heads": "text_num_heads", "text_vocab_size": "vocab_size",
+    "text_context_length": "context_length",
+}  # fmt: skip
+# How weights are drawn, precision, and masks that only the training has.
+_OPEN_CLIP_HARMLESS = r"init_logit_scale|init_logit_bias|patch_dropout|cast_dtype|custom_text|text_proj_bias"
 
 
 def end_token(said: Any) -> Any:
@@ -226,6 +254,7 @@ def end_token(said: Any) -> Any:
 HUB_VOCABULARY = Vocabulary(
     {
         **_SHARED,
+        "projection_dim": "embed_dim",
         **{f"text_config.{theirs}": f"text_{ours}" for theirs, ours in _TOWER.items()},
         **{f"text_config.{theirs}": ours for theirs, ours in (_SHARED | _TEXT).items()},
         **{f"vision_config.{theirs}": ours for theirs, ours in (_SHARED | _TOWER | _VISION).items()},
@@ -233,13 +262,21 @@ HUB_VOCABULARY = Vocabulary(
     {"vision_config.num_channels": (3,)},
     HUB_IGNORED + _HARMLESS,
     {"text_config.eos_token_id": end_token},
+    # transformers leaves out of a tower's settings what is its default.
+    defaults={
+        f"{tower}.{name}": value
+        for tower in ("text_config", "vision_config")
+        for name, value in (("hidden_act", "quick_gelu"), ("layer_norm_eps", 1e-5))
+    }
+    | {"text_config.num_attention_heads": 8, "vision_config.num_attention_heads": 12},
 )
 
 LAYOUTS = (
     Layout(
         "clip", "original CLIP names", ORIGINAL,
         (r"visual\.proj", r"visual\.class_embedding", r"visual\.ln_post\..*", r"transformer\.resblocks\..*"),
-        original_sizes, assume, check, Vocabulary(ALIASES, {}, ""), resizable=("image_size",),
+        original_sizes, assume, check, Vocabulary(ALIASES, {}, _OPEN_CLIP_HARMLESS), resizable=("image_size",),
+        side=("open_clip_config.json", open_clip_settings),
     ),
     Layout(
         "clip", "Hugging Face names", HUB,

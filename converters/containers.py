@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,20 @@ from typing import Any
 from vtcd_jax.models.errors import InputError
 
 from .safetensors_file import read_safetensors
+from .signatures import WEIGHT_ENDINGS, refuse_other_kinds
 from .tensors import LazyTensor, file_size
 from .torch_file import read_torch
 
 MAX_JSON = 32 * 2**20
 MAX_SHARDS = 1000
 MAX_NAME = 255
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+WEIGHTS = (
+    "model.safetensors", "pytorch_model.bin", "open_clip_model.safetensors", "open_clip_pytorch_model.safetensors",
+    "open_clip_pytorch_model.bin",
+)  # fmt: skip
+ADAPTERS = ("adapter_model.safetensors", "adapter_model.bin", "adapter_config.json")
+# Files of a training program that have the endings of weights.
+_NO_WEIGHTS = ("training_args.bin", "optimizer.pt", "optimizer.bin", "scheduler.pt", "scaler.pt", "rng_state.pth")
 _INDEXES = tuple(f"{name}.index.json" for name in WEIGHTS)
 
 
@@ -37,6 +45,12 @@ class Container:
     kind: str
     content: Any
 
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """Files of an adapter (peft's) beside the weights."""
+        folder, taken = self.files[0].parent, {file.name for file in self.files}
+        return tuple(name for name in ADAPTERS if name not in taken and (folder / name).is_file())
+
     def beside(self, name: str) -> dict[str, Any] | None:
         """The JSON object in the file of that name beside the weights (``config.json``), None when there is none."""
         return _object(self.files[0].parent / name)
@@ -50,24 +64,24 @@ def open_checkpoint(path: str | Path) -> Container:
     """Reads the index of a checkpoint. Raises InputError when it is no such thing, or damaged."""
     path = Path(path)
     files = _weight_files(path) if path.is_dir() else (path,)
-    opened = [(_kind(file), file) for file in files]
-    if len(opened) == 1:
-        kind, file = opened[0]
-        content = read_safetensors(file) if kind == "safetensors file" else read_torch(file)
-    else:
-        kind, content = f"{len(opened)} shards, {opened[0][0]}s", _merged(opened)
+    opened = [(file, *_read(file)) for file in files]
+    kind, content = opened[0][1:] if len(opened) == 1 else (f"{len(opened)} shards, {opened[0][1]}s", _merged(opened))
     if path.is_dir():
         kind = f"Hugging Face folder ({kind})"
     return Container(path, files, kind, content)
 
 
-def _kind(file: Path) -> str:
-    """A safetensors file starts with the length of its header and "{"."""
+def _read(file: Path) -> tuple[str, Any]:
+    """(kind, content). A safetensors file begins with the length of its header and "{", a torch file is a zip."""
     file_size(file)
     with open(file, "rb") as opened:
         start = opened.read(9)
-    is_safetensors = start[8:9] == b"{" and not start.startswith((b"PK\x03\x04", b"\x80"))
-    return "safetensors file" if is_safetensors or file.suffix == ".safetensors" else "torch zip file"
+    is_zip = start.startswith(b"PK\x03\x04")
+    if not is_zip:
+        refuse_other_kinds(file)
+    if not is_zip and (file.suffix == ".safetensors" or (start[8:9] == b"{" and not start.startswith(b"\x80"))):
+        return "safetensors file", read_safetensors(file)
+    return read_torch(file)
 
 
 def _weight_files(folder: Path) -> tuple[Path, ...]:
@@ -77,6 +91,16 @@ def _weight_files(folder: Path) -> tuple[Path, ...]:
     for name in _INDEXES:
         if (folder / name).exists():
             return _shards(folder / name)
+    names = sorted(f.name for f in folder.iterdir() if f.suffix.lower() in WEIGHT_ENDINGS and f.is_file())
+    weights = [name for name in names if name not in ADAPTERS and name not in _NO_WEIGHTS]
+    if len(weights) == 1:
+        return (folder / weights[0],)
+    if weights:
+        raise InputError(f"{folder} holds several checkpoints ({', '.join(weights[:6])}); give one of them")
+    if any(name in ADAPTERS for name in names):
+        raise InputError(f"{folder} holds an adapter without its base; merge them first (peft: merge_and_unload())")
+    if (folder / "data.pkl").exists():
+        raise InputError(f"{folder} is an unpacked torch file; pack it again (zip -0 -r x.pth {folder.name})")
     raise InputError(f"{folder} holds none of {', '.join((*WEIGHTS, *_INDEXES))}; give the checkpoint file itself")
 
 
@@ -97,10 +121,9 @@ def _is_file_name(name: Any) -> bool:
     return Path(name).name == name and len(name.encode()) <= MAX_NAME
 
 
-def _merged(opened: list[tuple[str, Path]]) -> dict[str, LazyTensor]:
+def _merged(opened: Sequence[tuple[Path, str, Any]]) -> dict[str, LazyTensor]:
     merged: dict[str, Any] = {}
-    for kind, file in opened:
-        content = read_safetensors(file) if kind == "safetensors file" else read_torch(file)
+    for file, _, content in opened:
         if not isinstance(content, dict):
             raise InputError(f"{file} holds no tensors; download it again")
         twice = sorted(set(merged) & set(content))

@@ -18,6 +18,7 @@ from vtcd_jax.models.errors import InputError
 from vtcd_jax.models.types import Model
 
 from .containers import Container, open_checkpoint
+from .foreign import check_adapter_beside
 from .layouts import State, ignoring, recognise
 from .network import Config, Labels, describe
 from .report import ConversionReport
@@ -41,6 +42,7 @@ def convert(
     config: Config = None,
     labels: Labels = None,
     vocabulary: str | Path | None = None,
+    weights: str | None = None,
     ignore: Sequence[str] = (),
     verify: Recording | None = None,
     tolerance: float = 1e-4,
@@ -59,6 +61,8 @@ def convert(
                 video-text network: the sentences that clips are compared with; they need its vocabulary.
     vocabulary: of a video-text network: a folder with ``vocab.json`` and ``merges.txt``, a ``tokenizer.json``, or
                 OpenAI's ``bpe_simple_vocab_16e6.txt.gz``; by default what lies in a Hugging Face folder.
+    weights:    which weights to take where a file holds several: a key of the file (such as "model_ema"; "a/b" for one
+                inside another), the beginning of the tensors' names, or "base" for those without an adapter's.
     ignore:     regular expressions for whole names of tensors to leave out.
     verify:     recorded values of the original network (see ``verifying``) that the converted one must give.
     tolerance:  largest error of a recorded array, relative to its largest magnitude.
@@ -75,7 +79,8 @@ def convert(
     if not dry_run:
         check_out(Path(out), Path(checkpoint), overwrite)
     container = open_checkpoint(checkpoint)
-    state, problems = ignoring(recognise(container.content, str(container.path), family), ignore)
+    adapters = check_adapter_beside(container, weights)
+    state, problems = ignoring(recognise(container, family, weights), ignore)
     network = describe(container, state, config, labels)
     tokenizer = find_tokenizer(container, network.config, vocabulary)
     if network.labels and tokenizer is None and takes_text(network.config):
@@ -93,7 +98,7 @@ def convert(
         layout=state.layout.name,
         why=f"{container.kind}, {state.where}",
         rows=planned.rows,
-        ignored=state.ignored | planned.ignored,
+        ignored=state.ignored | adapters | planned.ignored,
         assumed=network.assumed,
         changed=network.changed,
         config=network.config,

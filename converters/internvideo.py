@@ -104,6 +104,7 @@ def lightning_sizes(shapes: Shapes) -> dict[str, Any]:
 def assume(fields: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
     return assume_towers(fields) | {
         "num_frames": (8, "as it was trained; the tensors do not tell"),
+        "activation": ("quick_gelu", "as in the published networks"),
         "pseudo_clips": (1, "all frames are one video"),
     }
 

@@ -1,8 +1,4 @@
-"""Which network a checkpoint holds, in whose names, and where in the file its weights lie.
-
-Checkpoints wrap the state dict in containers (``model``, ``module``, ``state_dict``, …) and its names in prefixes
-(DataParallel's ``module.``, torch.compile's ``_orig_mod.``). Both are undone here, and said in the report.
-"""
+"""Which network a checkpoint holds, and in whose names: the layout whose table explains most of them."""
 
 from __future__ import annotations
 
@@ -15,17 +11,14 @@ from typing import Any
 
 from vtcd_jax.models.errors import InputError, nearest
 
+from .containers import Container
+from .finding import CONTAINERS, WRAPPERS, find_weights
+from .foreign import check_weights, unrecognised
+from .modules import as_dict
 from .pickles import Record
 from .rules import Rule
 from .settings import Vocabulary
 from .tensors import LazyTensor
-
-# In this order: the published files' keys first, averaged weights only when there is nothing else.
-CONTAINERS = (
-    "model", "module", "state_dict", "model_state", "model_state_dict", "model_ema", "ema", "state_dict_ema",
-    "ema_state_dict",
-)  # fmt: skip
-WRAPPERS = ("module.", "_orig_mod.", "_forward_module.", "model.", "backbone.", "net.", "network.")
 
 
 @dataclass(frozen=True)
@@ -43,6 +36,8 @@ class Layout:
     prefixes: stripped from names, repeatedly.
     arguments: keys of the file with the training program's arguments (a Namespace or a dict); the tensors know better.
     resizable: config fields that the user may set otherwise than the tensors tell; rules with ``resize`` follow.
+    side: file beside the weights with settings, and what turns its JSON into settings by name; None: there
+          is none but a ``config.json`` of ``model_type``.
     model_type: what a ``config.json`` beside the weights must say to belong to them; None: there is never one.
     """
 
@@ -59,6 +54,7 @@ class Layout:
     arguments: tuple[str, ...] = ("args",)
     resizable: tuple[str, ...] = ()
     model_type: str | None = None
+    side: tuple[str, Callable[[dict[str, Any]], dict[str, Any]]] | None = None
 
 
 @dataclass(frozen=True)
@@ -85,20 +81,20 @@ def layouts() -> list[Layout]:
     return [layout for module in modules for layout in getattr(module, "LAYOUTS", ())]
 
 
-def recognise(content: Any, source: str, family: str | None = None) -> State:
+def recognise(container: Container, family: str | None = None, weights: str | None = None) -> State:
     """Finds the state dict and the layout whose table explains most of its names.
 
-    content: what ``open_checkpoint`` gave.  source: the file, for messages.  family: consider only this one.
-    Raises InputError when nothing fits.
+    family: consider only this one.  weights: which of several state dicts to take, as in ``convert``.
+    Raises InputError when nothing fits, and for weights that cannot be taken as they are.
     """
-    known = layouts()
+    known, source = layouts(), str(container.path)
     families = sorted({layout.family for layout in known})
     if family is not None and family not in families:
         raise InputError(f"unknown model family {family!r}; known: {', '.join(families)}")
-    states = [find_state(content, layout) for layout in known if family in (None, layout.family)]
+    states = [find_state(container, layout, weights) for layout in known if family in (None, layout.family)]
     found = [(explained(state), state) for state in states if state is not None and _marked(state)]
     if not found:
-        raise InputError(_unrecognised(content, source, family, families))
+        raise InputError(unrecognised(container, family, families))
     most = max(share for share, _ in found)
     best = [state for share, state in found if share == most]
     if len({state.layout.family for state in best}) > 1:
@@ -110,7 +106,7 @@ def recognise(content: Any, source: str, family: str | None = None) -> State:
 def explained(state: State) -> float:
     """Share of the names that a rule of the layout matches."""
     patterns = [re.compile(rule.pattern) for rule in state.layout.rules]
-    return sum(any(p.fullmatch(name) for p in patterns) for name in state.tensors) / len(state.tensors)
+    return sum(any(p.fullmatch(name) for p in patterns) for name in state.tensors) / max(len(state.tensors), 1)
 
 
 def _marked(state: State) -> bool:
@@ -140,69 +136,18 @@ def ignoring(state: State, patterns: Sequence[str]) -> tuple[State, list[str]]:
     return replace(state, tensors=left, ignored=ignored), problems
 
 
-def _unrecognised(content: Any, source: str, family: str | None, families: list[str]) -> str:
-    tensors, _ = _descend(content, CONTAINERS)
-    if not tensors:
-        return f"{source} holds no tensors by name; give a file that holds a model's state dict"
-    names = list(tensors)
-    shown = ", ".join(name[:60] for name in names[:3])
-    wanted = f"a checkpoint of {family}" if family else f"any known network ({', '.join(families)})"
-    return f"{source} is not {wanted}; its {len(names)} tensors begin with {shown}"
-
-
-def find_state(content: Any, layout: Layout) -> State | None:
+def find_state(container: Container, layout: Layout, weights: str | None = None) -> State | None:
     """The state dict in a file's content, as ``layout`` would have it; None when there are no tensors."""
-    tensors, path = _descend(content, (*layout.containers, *CONTAINERS))
-    if not tensors:
+    content = container.content
+    found = find_weights(content, (*layout.containers, *CONTAINERS), layout.prefixes, weights)
+    if found is None:
         return None
-    stripped, names, prefixes = strip(tensors, layout.prefixes)
-    where = f"weights under {'/'.join(path)!r}" if path else "a bare state dict"
-    if prefixes:
-        where += ", prefix " + ", ".join(f"{prefix!r} stripped from {n} names" for prefix, n in prefixes.items())
-    ignored: dict[str, str] = {}
-    if path:
-        ignored |= {key: "not the weights" for key in content if isinstance(key, str) and key != path[0]}
-    arguments: dict[str, Any] = {}
+    check_weights(found, str(container.path))
+    ignored, arguments = dict(found.ignored), {}
     for key in layout.arguments:
-        value = content.get(key)
+        value = (as_dict(content) or {}).get(key)
         value = value.fields if isinstance(value, Record) else value
         if isinstance(value, dict):
             arguments |= value
             ignored[key] = "read for settings"
-    return State(layout, stripped, names, where, ignored, arguments)
-
-
-def _descend(
-    content: Any, containers: tuple[str, ...], path: tuple[str, ...] = ()
-) -> tuple[dict[str, LazyTensor], tuple[str, ...]]:
-    """Follows the first container key that leads to tensors, at most three deep; else takes the tensors right here."""
-    if not isinstance(content, dict):
-        return {}, path
-    for key in containers if len(path) < 3 else ():
-        tensors, inner = _descend(content.get(key), containers, (*path, key))
-        if tensors:
-            return tensors, inner
-    return {k: v for k, v in content.items() if isinstance(k, str) and isinstance(v, LazyTensor)}, path
-
-
-def strip(
-    tensors: Mapping[str, LazyTensor], prefixes: tuple[str, ...]
-) -> tuple[dict[str, LazyTensor], dict[str, str], dict[str, int]]:
-    """Takes wrapper prefixes off. Returns tensors and file names by stripped name, and how often each prefix went.
-
-    A name that would collide with another keeps its prefix, so that both are seen (and one of them reported).
-    """
-    stripped: dict[str, LazyTensor] = {}
-    names: dict[str, str] = {}
-    counts: dict[str, int] = {}
-    for full, tensor in tensors.items():
-        name, taken = full, []
-        while prefix := next((p for p in prefixes if name.startswith(p) and len(name) > len(p)), None):
-            name = name.removeprefix(prefix)
-            taken.append(prefix)
-        if name in stripped or (taken and name in tensors):
-            name, taken = full, []
-        stripped[name], names[name] = tensor, full
-        for prefix in taken:
-            counts[prefix] = counts.get(prefix, 0) + 1
-    return stripped, names, counts
+    return State(layout, found.tensors, found.names, found.where, ignored, arguments)

@@ -19,7 +19,7 @@ from vtcd_jax.models.types import Preprocessing
 from .containers import Container, read_json
 from .labels import read_labels
 from .layouts import State
-from .settings import Combined, Told, combine, translate
+from .settings import Combined, Problem, Told, combine, translate
 from .vocabulary import takes_text
 
 ARGUMENTS = "the checkpoint's arguments"
@@ -53,8 +53,11 @@ def describe(container: Container, state: State, config: Config, labels: Labels)
         network = kind.config(**combined.fields)
         problems = list(state.layout.check(network))
     if network is not None and not problems:
-        preprocessing, problems = _preprocessing(kind.preprocessing(network), settings)
-        if not any("stride" in told.preprocessing for _, told in settings):
+        preprocessing, problems = _preprocessing(kind.preprocessing(network), settings, config is not None)
+        strides = [source for source, told in settings if "stride" in told.preprocessing]
+        if strides:
+            assumed.append(f"stride = {preprocessing.stride} (told by {strides[-1]})")
+        else:
             assumed.append(f"stride = {preprocessing.stride} (frames between samples: the family's default)")
     names, label_problems = _labels(labels, container, state, network)
     return Network(
@@ -74,14 +77,18 @@ def _told(container: Container, state: State, config: Config) -> list[tuple[str,
     told: list[tuple[str, Told]] = []
     if state.arguments:
         said = translate(state.arguments, layout.vocabulary, config_class, ARGUMENTS, strict=False)
-        told.append((ARGUMENTS, dataclasses.replace(said, preprocessing={})))
+        stride = {name: value for name, value in said.preprocessing.items() if name == "stride"}
+        told.append((ARGUMENTS, dataclasses.replace(said, preprocessing=stride)))
     beside = container.beside("config.json") if layout.model_type is not None else None
     if beside is not None and beside.get("model_type", layout.model_type) == layout.model_type:
         told.append(("config.json", translate(beside, layout.vocabulary, config_class, "config.json")))
         told.append(("preprocessor_config.json", _hub_preprocessing(container)))
     elif beside is not None:
         problem = f"config.json beside it is for {beside['model_type']!r}, not for {layout.model_type!r}"
-        told.append(("config.json", Told({}, {}, (problem,))))
+        told.append(("config.json", Told({}, {}, (Problem(problem, frozenset({"model_type"})),))))
+    if layout.side is not None and (found := container.beside(layout.side[0])) is not None:
+        name, settings_of = layout.side
+        told.append((name, translate(settings_of(found), layout.vocabulary, config_class, name)))
     if config is not None:
         name = str(config) if isinstance(config, (str, Path)) else "config"
         value = read_json(config) if isinstance(config, (str, Path)) else config
@@ -101,7 +108,14 @@ def _hub_preprocessing(container: Container) -> Told:
 
 def _fields(state: State, settings: list[tuple[str, Told]], by_user: bool) -> Combined:
     """Config fields from the tensors and all that was told; the last of ``settings`` may be the user's."""
-    problems = tuple(problem for _, told in settings for problem in told.problems)
+    # What the user says goes before what a file says, also where the file's word would be refused.
+    users_words = settings[-1][1].said if by_user else frozenset()
+    problems = tuple(
+        problem.text
+        for i, (_, told) in enumerate(settings)
+        for problem in told.problems
+        if (by_user and i == len(settings) - 1) or not problem.names & users_words
+    )
     config_class = registry.family(state.layout.family).config
     try:
         by_tensors = state.layout.sizes({name: tensor.shape for name, tensor in state.tensors.items()})
@@ -124,11 +138,16 @@ def _fields(state: State, settings: list[tuple[str, Told]], by_user: bool) -> Co
     return dataclasses.replace(found, changed=changed, problems=problems + found.problems)
 
 
-def _preprocessing(default: Preprocessing, settings: list[tuple[str, Told]]) -> tuple[Preprocessing, list[str]]:
+def _preprocessing(
+    default: Preprocessing, settings: list[tuple[str, Told]], by_user: bool
+) -> tuple[Preprocessing, list[str]]:
     fields: dict[str, Any] = {}
     problems: list[str] = []
-    for source, told in settings:
+    users = settings[-1][1].preprocessing if by_user else {}
+    for i, (source, told) in enumerate(settings):
         for name, value in told.preprocessing.items():
+            if name in users and i < len(settings) - 1:
+                continue
             fitted = value if name == "stride" and type(value) is int and value > 0 else _colours(name, value)
             if fitted is None:
                 problems.append(f"{source} says {name} = {value!r}, which is no valid preprocessing")

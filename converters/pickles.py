@@ -2,15 +2,17 @@
 
 A pickle is a program. This reader knows the instructions that checkpoints use and a table of constructors (tensors,
 ordered dicts, ``argparse.Namespace``, numpy scalars, paths), each replaced by a pure function of ours; no class of the
-file is ever imported, made or called, and any other name ends the reading. Work and memory are bounded by the size of
-the pickle: keys must be plain scalars (hashing nested tuples can take for ever), numbers are short, nothing is copied.
+file is ever imported, made or called. Objects of other packages (callbacks, settings) become inert records; a call of
+a function of Python itself, torch or numpy off the table ends the reading (``pickle_names``). Work and memory
+are bounded by the size of the pickle: keys become plain scalars (hashing nested tuples can take for ever), numbers are
+short, nothing is copied.
 https://docs.python.org/3/library/pickletools.html
 """
 
 from __future__ import annotations
 
 import pickletools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,6 +41,9 @@ class Constructor:
     make: Callable[..., Any] | None = None
 
 
+Lookup = Callable[[str, str], Constructor]
+
+
 class _Mark:
     pass
 
@@ -46,15 +51,15 @@ class _Mark:
 MARK = _Mark()
 
 
-def read_pickle(data: bytes, constructors: Mapping[str, Constructor], persistent: Callable[[Any], Any]) -> Any:
+def read_pickle(data: bytes, lookup: Lookup, persistent: Callable[[Any], Any]) -> Any:
     """The value a pickle describes.
 
-    constructors: "module.name" -> what stands for it here.  persistent: persistent id -> value (torch's storages).
-    Raises PickleError for unknown names and instructions, truncation, and sizes beyond the limits.
+    lookup: (module, name) -> what stands for it here.  persistent: persistent id -> value (torch's storages).
+    Raises PickleError for calls that are not allowed, unknown instructions, truncation, and sizes beyond the limits.
     """
     if len(data) > MAX_BYTES:
         raise PickleError(f"its pickle has {len(data)} bytes, more than any real checkpoint's ({MAX_BYTES})")
-    machine = _Machine(constructors, persistent)
+    machine = _Machine(lookup, persistent)
     try:
         for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
             if count > MAX_OPERATIONS:
@@ -72,8 +77,8 @@ def read_pickle(data: bytes, constructors: Mapping[str, Constructor], persistent
 class _Machine:
     """Stack and memo of one reading. One method per group of instructions."""
 
-    def __init__(self, constructors: Mapping[str, Constructor], persistent: Callable[[Any], Any]):
-        self.constructors, self.persistent = constructors, persistent
+    def __init__(self, lookup: Lookup, persistent: Callable[[Any], Any]):
+        self.lookup, self.persistent = lookup, persistent
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
 
@@ -111,10 +116,9 @@ class _Machine:
 
     # -- names and calls -------------------------------------------------------------------------------------------
     def name(self, module: Any, attribute: Any) -> None:
-        path = f"{module}.{attribute}"
-        if path not in self.constructors:
-            raise refused(path)
-        self.stack.append(self.constructors[path])
+        if not isinstance(module, str) or not isinstance(attribute, str):
+            raise PickleError("its pickle is damaged (a name that is no text)")
+        self.stack.append(self.lookup(module, attribute))
 
     def stack_global(self, _: Any) -> None:
         attribute, module = self.pop(), self.pop()
@@ -133,16 +137,21 @@ class _Machine:
 
     def new_with_keywords(self, _: Any) -> None:
         keywords, arguments, target = self.pop(), self.pop(), self.pop()
-        if keywords:
-            raise refused(f"{getattr(target, 'name', 'a constructor')} with keywords")
+        if keywords and not isinstance(keywords, dict):
+            raise PickleError("its pickle is damaged (keywords that are no dict)")
         self.call(arguments, target)
+        if keywords and not isinstance(self.stack[-1], Record):
+            raise refused(f"{getattr(target, 'name', 'a constructor')} with keywords")
 
     def build(self, _: Any) -> None:
         """State given to an object: kept as data for records, dropped for everything else. Runs nothing."""
         state = self.pop()
         target = self.stack[-1]
-        if isinstance(target, Record) and isinstance(state, dict):
-            target.fields = state
+        if isinstance(target, Record):
+            parts = state if isinstance(state, tuple) and len(state) == 2 else (state,)  # (attributes, slots)
+            for part in parts:
+                if isinstance(part, dict):
+                    target.fields = target.fields | part if target.fields else part
 
     def persistent_id(self, _: Any) -> None:
         self.stack.append(self.persistent(self.pop()))
@@ -154,20 +163,20 @@ class _Machine:
 
     def extend(self, values: list[Any]) -> None:
         target = self.stack[-1]
+        if isinstance(target, Record):  # of a class that is a list or a set: its items are nothing to us
+            return
         if not isinstance(target, list):
             raise PickleError("its pickle is damaged (items for something that is no list)")
         target.extend(values)
 
     def set_items(self, values: list[Any]) -> None:
-        target = self.stack[-1]
+        target = self.stack[-1].fields if isinstance(self.stack[-1], Record) else self.stack[-1]
         if not isinstance(target, dict) or len(values) % 2:
             raise PickleError("its pickle is damaged (pairs for something that is no dict)")
         for key, value in zip(values[::2], values[1::2], strict=True):
-            if not isinstance(key, (str, int, float, bytes, type(None))):
-                raise PickleError(
-                    f"its pickle has a dict key of type {type(key).__name__}; expected a text or a number"
-                )
-            target[key] = value
+            if isinstance(key, (dict, list)):
+                raise PickleError(f"its pickle has a dict key of type {type(key).__name__}, which cannot be one")
+            target[_key(key, len(target))] = value
 
     def set_item(self, _: Any) -> None:
         value, key = self.pop(), self.pop()
@@ -186,6 +195,13 @@ class _Machine:
         if index not in self.memo:
             raise PickleError("its pickle is damaged (it recalls what it never stored)")
         self.stack.append(self.memo[index])
+
+
+def _key(key: Any, place: int) -> Any:
+    """A dict key as a plain scalar. Classes give their name; tuples and objects a text that no other key has."""
+    if isinstance(key, (str, int, float, bytes, type(None))):
+        return key
+    return f"<{key.name}>" if isinstance(key, Constructor) else f"<{type(key).__name__} at {place}>"
 
 
 def refused(name: str) -> PickleError:

@@ -68,11 +68,6 @@ def refuse(pattern: str, reason: str) -> Rule:
     return Rule(pattern, None, reason=reason, refused=True)
 
 
-def all_zero(values: np.ndarray, match: re.Match[str], read: Read) -> str | None:
-    """For ``check``: the tensor may be there if it adds nothing."""
-    return None if not np.any(values) else "is not zero, and our network has no such term"
-
-
 # -- the usual parts of a network ----------------------------------------------------------------------------------
 def attention(source: str, projection: str, target: str) -> tuple[Rule, ...]:
     """Rules of one attention. source: pattern of what comes before ``qkv``.  projection: the same of the last layer."""

@@ -21,6 +21,7 @@ _DTYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32",
     "I16": "int16", "I8": "int8", "U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8", "BOOL": "bool",
 }  # fmt: skip
+_QUANTISED = ("F8_", "F6_", "F4", "E8M0", "I4", "U4")
 _ITEMSIZE = {name: int(code[2:]) for name, code in STORED.items()}
 
 
@@ -70,6 +71,11 @@ def _entry(path: Path, name: str, entry: Any) -> tuple[str, tuple[int, ...], int
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise _broken(path, f"tensor {name!r} is not described by dtype, shape and data_offsets")
     dtype = _DTYPES.get(entry["dtype"]) if isinstance(entry["dtype"], str) else None
+    if isinstance(entry["dtype"], str) and entry["dtype"].startswith(_QUANTISED):
+        raise InputError(
+            f"{path} holds quantised weights ({name[:80]}, {entry['dtype'][:20]}); give the unquantised checkpoint "
+            "(float32, float16 or bfloat16)"
+        )
     if dtype is None:
         raise _broken(path, f"tensor {name!r} has dtype {entry['dtype']!r}; known: {', '.join(_DTYPES)}")
     if not _whole_numbers(entry["shape"]) or len(entry["shape"]) > MAX_AXES:

@@ -8,6 +8,7 @@ change the maths in a way our network cannot follow is refused.
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -25,12 +26,14 @@ class Vocabulary:
     fixed:   their name -> the values with which our network is the same; others are refused.
     ignored: pattern of names without effect on the network's output, or told better by the tensors.
     values:  their name -> their value as ours, where they differ; ValueError for one that we do not have.
+    defaults: their name -> its value in a group of settings ("vision_config") that is there and does not say it.
     """
 
     aliases: Mapping[str, str | tuple[str, ...]]
     fixed: Mapping[str, tuple[Any, ...]]
     ignored: str
     values: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
 
 # What every Hugging Face config may say without a bearing on the network.
@@ -45,16 +48,34 @@ NOTES = (
     r"model|hf_class|batch|seed|ablations|variants|torch|transformers|state_dict_keys|parameters|names_only_in_.*"
     r"|max_abs_.*"
 )
-PREPROCESSING = ("stride", "mean", "std")
+PREPROCESSING = {
+    "stride": "stride",
+    "sampling_rate": "stride",
+    "frame_sample_rate": "stride",
+    "mean": "mean",
+    "std": "std",
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a setting. names: the setting's, and those of our fields that it would fill."""
+
+    text: str
+    names: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
 class Told:
-    """Settings that somebody told, in our names: config fields, preprocessing fields, and what is wrong."""
+    """Settings that somebody told, in our names: config fields, preprocessing fields, and what is wrong.
+
+    said: every name that was given, and our fields that it stands for.
+    """
 
     fields: dict[str, Any]
     preprocessing: dict[str, Any]
-    problems: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    said: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -83,34 +104,54 @@ def translate(
     own = {f.name: f.default for f in dataclasses.fields(config_class)}
     fields: dict[str, Any] = {}
     preprocessing: dict[str, Any] = {}
-    problems: list[str] = []
+    by: dict[str, tuple[str, Any]] = {}
+    problems: list[Problem] = []
+    said: set[str] = set()
     for name, value in _flat(settings, vocabulary).items():
         targets = vocabulary.aliases.get(name, name)
         targets = [t for t in ((targets,) if isinstance(targets, str) else targets) if t in own]
+        names = frozenset((name, *targets))
+        said |= names
         if name == "preprocessing" and isinstance(value, dict):
-            preprocessing |= {k: v for k, v in value.items() if k in PREPROCESSING}
-        elif name in PREPROCESSING:
-            preprocessing[name] = value
+            preprocessing |= {k: v for k, v in value.items() if k in PREPROCESSING.values()}
+        elif name in PREPROCESSING and not targets:
+            target = PREPROCESSING[name]
+            said.add(target)
+            problems += _clash(by, target, name, value, source)
+            preprocessing[target] = value
         elif name in vocabulary.fixed:
             if strict and value not in vocabulary.fixed[name]:
                 good = " or ".join(map(repr, vocabulary.fixed[name]))
-                problems.append(f"{source} says {name} = {value!r}, which is not supported (only {good})")
+                problems.append(
+                    Problem(f"{source} says {name} = {value!r}, which is not supported (only {good})", names)
+                )
         elif targets:
             try:
                 ours = vocabulary.values.get(name, lambda same: same)(value)
             except ValueError as error:
-                problems.append(f"{source} says {name} = {value!r}, which is not supported ({error})")
+                problems.append(Problem(f"{source} says {name} = {value!r}, which is not supported ({error})", names))
                 continue
             for target in targets:
                 fitted = _fit(ours, own[target])
                 if fitted is None and strict:
-                    problems.append(f"{source} says {name} = {value!r}, expected {type(own[target]).__name__}")
+                    text = f"{source} says {name} = {value!r}, expected {type(own[target]).__name__}"
+                    problems.append(Problem(text, names))
                 elif fitted is not None:
+                    problems += _clash(by, target, name, fitted, source) if strict else []
                     fields[target] = fitted
         elif strict and not re.fullmatch(f"{vocabulary.ignored}|{NOTES}", name.rpartition(".")[2]):
             near = nearest(name, [*own, *vocabulary.aliases])
-            problems.append(f"{source} has the setting {name!r}, which is not known; nearest: {near}")
-    return Told(fields, preprocessing, tuple(problems))
+            problems.append(Problem(f"{source} has the setting {name!r}, which is not known; nearest: {near}", names))
+    return Told(fields, preprocessing, tuple(problems), frozenset(said))
+
+
+def _clash(by: dict[str, tuple[str, Any]], target: str, name: str, value: Any, source: str) -> list[Problem]:
+    """What is wrong where another setting of the same source filled ``target`` with another value."""
+    other, before = by.setdefault(target, (name, value))
+    if before == value:
+        return []
+    text = f"{source} says {other} = {before!r} and {name} = {value!r}, but this network has one {target} for both"
+    return [Problem(text, frozenset((target, name, other)))]
 
 
 def _flat(settings: Mapping[str, Any], vocabulary: Vocabulary) -> dict[str, Any]:
@@ -123,6 +164,9 @@ def _flat(settings: Mapping[str, Any], vocabulary: Vocabulary) -> dict[str, Any]
     for name, value in outer.items():
         within = value if name in groups and isinstance(value, dict) else None
         flat |= {name: value} if within is None else {f"{name}.{inner}": v for inner, v in within.items()}
+        if within is not None and "model_type" in outer:
+            mine = {key: v for key, v in vocabulary.defaults.items() if key.startswith(f"{name}.")}
+            flat |= {key: v for key, v in mine.items() if key not in flat}
     return flat
 
 
@@ -163,7 +207,7 @@ def combine(
     own = {f.name for f in dataclasses.fields(config_class)}
     fields = {name: value for name, (value, _) in told.items()}
     for name, value in by_tensors.items():
-        if name in told and told[name][0] != value and name != "mlp_ratio":
+        if name in told and not _agree(name, told[name][0], value):
             if name in free:
                 changed.append(f"{name} {value} -> {told[name][0]}")
                 continue
@@ -174,7 +218,8 @@ def combine(
         if name not in fields and name in own:
             fields[name] = value
             assumed.append(f"{name} = {value} ({why})")
-    untold = [f.name for f in dataclasses.fields(config_class) if type(f.default) in (int, float)]
+    untold = [f.name for f in dataclasses.fields(config_class) if type(f.default) in (int, float, str)]
+    untold = [name for name in untold if name != "family"]
     if untold := [name for name in untold if name not in fields]:
         problems.append(f"the tensors do not tell {', '.join(untold)}; {tell(untold)}")
     if fields.setdefault("family", family) != family:
@@ -183,6 +228,13 @@ def combine(
     for name in sorted(set(fields) - own):
         problems.append(f"it needs {name} = {fields.pop(name)}, a variant that {family} does not have")
     return Combined(fields, tuple(assumed), tuple(changed), tuple(problems))
+
+
+def _agree(name: str, told: Any, by_tensors: Any) -> bool:
+    """Ratios are told rounded; they agree where a rounding explains the difference."""
+    if name.endswith("mlp_ratio") and isinstance(told, float):
+        return math.isclose(told, by_tensors, rel_tol=1e-3)
+    return told == by_tensors
 
 
 def tell(names: Collection[str]) -> str:

@@ -39,13 +39,15 @@ def mlp_ratio(hidden: int, width: int) -> float:
     return ratio if int(width * ratio) == hidden else math.nextafter(ratio, math.inf)
 
 
-def heads_of(fields: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
-    """Assumed heads, for ``Layout.assume``: 64 channels each; none when the width is no multiple of that."""
-    found = {}
-    for width, heads in (("width", "num_heads"), ("decoder_width", "decoder_num_heads")):
-        if width in fields and fields[width] % 64 == 0:
-            found[heads] = (fields[width] // 64, f"{width} / 64, as in all published models")
-    return found
+def heads_of(fields: Mapping[str, Any], published: Mapping[int, int], prefix: str = "") -> dict[str, tuple[Any, str]]:
+    """Assumed heads, for ``Layout.assume``: those of the published networks; none for a width that none of them has.
+
+    published: width -> heads.  prefix: of our fields' names, such as "decoder_".
+    """
+    width = fields.get(f"{prefix}width")
+    if width is None or width not in published:
+        return {}
+    return {f"{prefix}num_heads": (published[width], f"as in the published networks of {width} channels")}
 
 
 _SIZES = (

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from vtcd_jax.models.errors import InputError
-from vtcd_jax.models.tcow import FLAGS, MASKS, TCOWConfig
+from vtcd_jax.models.tcow import FLAGS, MASKS, SIZES, TCOWConfig
 
 from .layouts import WRAPPERS, Layout
 from .rules import Rule, linear, norm
@@ -71,7 +71,7 @@ def assume(fields: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
     published = "as in the published network; nobody told"
     settings = {"norm_embeddings": False, "normalise_rgb": True, "mask_upsampling": "bilinear"}
     return (
-        heads_of(fields)
+        heads_of(fields, dict(SIZES.values()))
         | {"norm_eps": (1e-6, "as in the original code; the tensors do not tell")}
         | {name: (value, published) for name, value in settings.items()}
     )
@@ -92,13 +92,27 @@ def check(config: TCOWConfig) -> list[str]:
 
 
 # -- what settings are called there --------------------------------------------------------------------------------
+YES = ("1", "y", "yes", "t", "true")
+NO = ("0", "n", "no", "f", "false", "")
+
+
 def switch(value: Any) -> bool:
-    """True, 1 and "1" -> True; False, 0, "0", "" and None -> False."""
-    if value in (True, "1", "True", "true"):
+    """The original's words for yes, in any case, and its words for no."""
+    if isinstance(value, str) and value.lower() in YES:
         return True
-    if value in (False, None, "0", "", "False", "false"):
+    if value in (False, None) or (isinstance(value, str) and value.lower() in NO):
         return False
+    if value in (True, 1):
+        return True
     raise ValueError("expected 0 or 1")
+
+
+def pretrained(value: Any) -> bool:
+    """Whether the backbone began from trained weights, and so normalises colours: True, a word for yes, or the path of
+    a file. The original takes any other text of at most five characters for no."""
+    if isinstance(value, str):
+        return value.lower() in YES or len(value) > 5
+    return switch(value)
 
 
 def whole(value: Any) -> int:
@@ -118,7 +132,7 @@ _FIXED = {
     "in_channels": (4,), "output_channels": (3,), "flag_channels": (0, 3), "attention_type": ("divided_space_time",),
 }  # fmt: skip
 _VALUES = {
-    "causal_attention": whole, "track_map_stride": whole, "tracker_pretrained": switch, "normalize_rgb": switch,
+    "causal_attention": whole, "track_map_stride": whole, "tracker_pretrained": pretrained, "normalize_rgb": switch,
     "norm_embeddings": switch,
 }  # fmt: skip
 VOCABULARY = Vocabulary(_ALIASES, _FIXED, r"drop.*|num_visible_frames|query_.*|output_.*|which_.*|tracker_.*", _VALUES)

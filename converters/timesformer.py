@@ -151,7 +151,7 @@ def kind(found: Mapping[str, Any], divided: bool) -> str:
 
 # -- what nobody told, and what settings are called elsewhere ------------------------------------------------------
 def assume(fields: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
-    return heads_of(fields) | {"norm_eps": (1e-6, "as in all published models; the tensors do not tell")}
+    return heads_of(fields, {768: 12}) | {"norm_eps": (1e-6, "as in all published models; the tensors do not tell")}
 
 
 def attention_kind(value: Any) -> str:

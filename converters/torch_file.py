@@ -3,7 +3,8 @@
 Since version 1.6 such a file is an uncompressed zip: ``NAME/data.pkl`` describes the object, ``NAME/data/KEY`` holds
 the bytes of storage KEY. The pickle is read as data (``pickles``); of the storages only their place is noted. Nothing
 is extracted, so entry names cannot lead anywhere; compressed entries (zip bombs) and overlapping ones are refused;
-every tensor's offset, shape and strides must lie inside its storage.
+every tensor's offset, shape and strides must lie inside its storage. A TorchScript program has the same form with its
+source text beside it, which is not looked at: its tensors are attributes of the objects in ``data.pkl``.
 https://pytorch.org/docs/stable/notes/serialization.html
 """
 
@@ -14,19 +15,22 @@ import math
 import shlex
 import struct
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from vtcd_jax.models.errors import InputError
 
-from .pickles import MAX_BYTES, Constructor, PickleError, Record, read_pickle
+from .pickle_names import PLAIN_NAMES, lookup
+from .pickles import MAX_BYTES, Constructor, PickleError, read_pickle
+from .signatures import zip_kind
 from .tensors import MAX_AXES, STORED, LazyTensor, file_size, span
 
 MAX_ENTRIES = 200_000
+SCRIPT = "TorchScript program, read without running it"
 _LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _STORAGES = {
     "FloatStorage": "float32", "DoubleStorage": "float64", "HalfStorage": "float16", "BFloat16Storage": "bfloat16",
@@ -49,19 +53,24 @@ class Storage:
     dtype: str
 
 
-def read_torch(path: Path) -> Any:
+class TorchFile(NamedTuple):
+    """kind: in words.  content: the object that was saved, with ``LazyTensor`` and ``Record`` in it."""
+
+    kind: str
+    content: Any
+
+
+def read_torch(path: Path) -> TorchFile:
     """The object that was saved, with ``LazyTensor`` for tensors and ``Record`` for other objects.
 
-    Raises InputError for files that are no such zip, are damaged, too old, or hold anything off the allow-list.
+    Raises InputError for files that are no such zip, are damaged, too old, or ask for a call that is not allowed.
     """
     size = file_size(path)
     entries = _entries(path, size)
-    pickles = [name for name in entries if name == "data.pkl" or name.endswith("/data.pkl")]
+    pickles = [name for name in entries if _is_pickle(name)]
     if len(pickles) != 1:
         raise InputError(f"{path} is a zip, but not one that torch.save makes ({len(pickles)} data.pkl inside)")
     prefix = pickles[0].removesuffix("data.pkl")
-    if f"{prefix}constants.pkl" in entries:
-        raise InputError(f"{path} is a TorchScript program; save its state_dict() with torch.save instead")
     if _bytes_of(path, entries.get(f"{prefix}byteorder"), 16) not in (b"", b"little"):
         raise InputError(f"{path} was written on a big-endian machine; re-save it on a little-endian one")
     data = _bytes_of(path, entries[pickles[0]], MAX_BYTES)
@@ -70,16 +79,40 @@ def read_torch(path: Path) -> Any:
         return _storage(path, entries, prefix, identity)
 
     try:
-        return read_pickle(data, CONSTRUCTORS, storage)
+        content = read_pickle(data, partial(lookup, CONSTRUCTORS), storage)
     except PickleError as error:
         raise InputError(
             f"{path}: {error}. If you trust it, load it with torch and torch.save its state_dict alone"
         ) from None
+    return TorchFile(SCRIPT if f"{prefix}constants.pkl" in entries else "torch zip file", content)
 
 
 # -- the zip -------------------------------------------------------------------------------------------------------
+def _is_pickle(name: str) -> bool:
+    return name == "data.pkl" or name.endswith("/data.pkl")
+
+
 def _entries(path: Path, size: int) -> dict[str, tuple[int, int]]:
     """Entry name -> (first byte, length) of its data, all stored, in range and apart from each other."""
+    infos = _infos(path)
+    if not any(_is_pickle(info.filename) for info in infos):
+        raise InputError(f"{path} is {zip_kind([info.filename for info in infos])}")
+    found: dict[str, tuple[int, int]] = {}
+    with open(path, "rb") as file:
+        for info in infos:
+            if info.filename in found:
+                raise _damaged(path, f"entry {info.filename!r} occurs twice")
+            if not _is_code(info):
+                found[info.filename] = _place(path, file, info, size)
+    ranges = sorted((start, start + length, name) for name, (start, length) in found.items() if length)
+    for (_, end, before), (begin, _, after) in zip(ranges, ranges[1:], strict=False):
+        if begin < end:
+            raise _damaged(path, f"entries {before!r} and {after!r} overlap")
+    return found
+
+
+def _infos(path: Path) -> list[zipfile.ZipInfo]:
+    """The zip's directory. Raises InputError where there is none, and for torch's old format."""
     with open(path, "rb") as file:
         start = file.read(32)
     if start.startswith(_LEGACY_MAGIC):
@@ -92,22 +125,21 @@ def _entries(path: Path, size: int) -> dict[str, tuple[int, int]]:
             raise
         if start.startswith(b"PK"):
             raise InputError(f"{path} is truncated or damaged ({error}); download or copy it again") from None
+        if start[:1] == b"\x80" and start[1:2] in b"\x02\x03\x04\x05":
+            raise InputError(
+                f"{path} is a bare pickle; load it and torch.save its state dict, in which are tensors"
+            ) from None
         raise InputError(
             f"{path} is neither a safetensors file nor a torch zip file (torch >= 1.6); give one of these"
         ) from None
     if len(infos) > MAX_ENTRIES:
         raise InputError(f"{path} has {len(infos)} zip entries, more than any real checkpoint")
-    found: dict[str, tuple[int, int]] = {}
-    with open(path, "rb") as file:
-        for info in infos:
-            if info.filename in found:
-                raise _damaged(path, f"entry {info.filename!r} occurs twice")
-            found[info.filename] = _place(path, file, info, size)
-    ranges = sorted((start, start + length, name) for name, (start, length) in found.items() if length)
-    for (_, end, before), (begin, _, after) in zip(ranges, ranges[1:], strict=False):
-        if begin < end:
-            raise _damaged(path, f"entries {before!r} and {after!r} overlap")
-    return found
+    return infos
+
+
+def _is_code(info: zipfile.ZipInfo) -> bool:
+    """Source text of a TorchScript program, which torch compresses and nobody reads."""
+    return "code" in info.filename.split("/")[:-1] and info.filename.endswith((".py", ".debug_pkl"))
 
 
 def _place(path: Path, file: Any, info: zipfile.ZipInfo, size: int) -> tuple[int, int]:
@@ -191,92 +223,23 @@ def _parameter(data: Any, *_: Any) -> Any:
     return data
 
 
-def _same(values: Any = ()) -> Any:
-    return values
-
-
-def _no_items(*arguments: Any) -> dict[str, Any]:
-    if any(not isinstance(a, (Constructor, type(None))) for a in arguments):
-        raise PickleError("its pickle fills a dict in a way that checkpoints do not")
-    return {}
-
-
-def _text(value: Any = "", *_: Any) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _path(*parts: Any) -> str:
-    if not all(isinstance(part, str) for part in parts) or sum(map(len, parts)) > 4096:
-        raise PickleError("its pickle has a path that is none")
-    return "/".join(parts).replace("//", "/")
-
-
-def _numpy_dtype(code: Any, *_: Any) -> Record:
-    return Record("numpy.dtype", {"code": code if isinstance(code, str) and len(code) < 8 else ""})
-
-
-_NUMBERS = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
-
-
-def _numpy_scalar(dtype: Any, data: Any = b"") -> Any:
-    code = dtype.fields.get("code", "") if isinstance(dtype, Record) and dtype.name == "numpy.dtype" else ""
-    raw = data.encode("latin1", "replace") if isinstance(data, str) and len(data) <= 16 else data
-    if code not in _NUMBERS or not isinstance(raw, bytes) or len(raw) != int(code[1:]):
-        return Record("numpy.scalar")
-    return np.frombuffer(raw, np.dtype("<" + code))[0].item()
-
-
-def _record(name: str) -> Callable[..., Record]:
-    return lambda *_: Record(name)
-
-
-def _reconstruct(kind: Any = None, *_: Any) -> Record:
-    return Record(kind.name if isinstance(kind, Constructor) else "object")
+def _typed(function: Any, _: Any = None, arguments: Any = (), *__: Any) -> Any:
+    """``torch._tensor._rebuild_from_type_v2(function, type, arguments, state)``, of sub-classes of a tensor."""
+    if not isinstance(function, Constructor) or function.make is None or not isinstance(arguments, tuple):
+        raise PickleError("its pickle describes a tensor that is none")
+    return function.make(*arguments)
 
 
 def _constructors() -> dict[str, Constructor]:
-    table: dict[str, Callable[..., Any] | None] = {
-        "collections.OrderedDict": _no_items,
-        "collections.defaultdict": _no_items,
-        "collections.Counter": _same,
+    table = PLAIN_NAMES | {
         "torch._utils._rebuild_tensor": _tensor,
         "torch._utils._rebuild_tensor_v2": _tensor,
         "torch._utils._rebuild_parameter": _parameter,
         "torch._utils._rebuild_parameter_with_state": _parameter,
-        "torch.Size": _same,
-        "torch.device": _text,
-        "argparse.Namespace": _record("argparse.Namespace"),
-        "types.SimpleNamespace": _record("types.SimpleNamespace"),
-        "_codecs.encode": _text,
-        "copy_reg._reconstructor": _reconstruct,
-        "copyreg._reconstructor": _reconstruct,
-        "numpy.dtype": _numpy_dtype,
-        "numpy.ndarray": None,
+        "torch._tensor._rebuild_from_type_v2": _typed,
     }
     table |= {f"torch.{name}": None for name in _STORAGES}
     table |= {f"torch.{name}": None for name in (*STORED, "half", "float", "double", "long", "int", "complex64")}
-    for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
-        table[f"{module}.scalar"] = _numpy_scalar
-        table[f"{module}._reconstruct"] = _record("numpy.ndarray")
-    for module in ("pathlib", "pathlib._local"):
-        for name in ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath", "Path"):
-            table[f"{module}.{name}"] = _path
-    for module in ("builtins", "__builtin__"):
-        table |= {f"{module}.{name}": _same for name in ("set", "frozenset")}
-        types = (
-            "int",
-            "float",
-            "bool",
-            "str",
-            "bytes",
-            "list",
-            "dict",
-            "tuple",
-            "object",
-            "complex",
-            "slice",
-        )
-        table |= {f"{module}.{name}": None for name in types}
     return {name: Constructor(name, make) for name, make in table.items()}
 
 

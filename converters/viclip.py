@@ -44,7 +44,7 @@ def sizes(shapes: Shapes) -> dict[str, Any]:
 
 
 def assume(fields: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
-    return assume_towers(fields)
+    return assume_towers(fields) | {"activation": ("quick_gelu", "as in the published networks")}
 
 
 LAYOUTS = (

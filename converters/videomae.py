@@ -10,11 +10,12 @@ Tong, Song, Wang & Wang (2022), https://github.com/MCG-NJU/VideoMAE; transformer
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 
 from .layouts import Layout
-from .rules import Read, Rule, all_zero, check, ignore, refuse
+from .rules import Read, Rule, check, ignore, refuse
 from .sizes import check_sizes
 from .transforms import identity, patch_kernel, split_qkv, squeeze, transpose
 from .videomae_settings import (
@@ -24,6 +25,7 @@ from .videomae_settings import (
     hub_classifier_sizes,
     hub_pretrain_sizes,
     hub_vocabulary,
+    mmaction_classifier_sizes,
     original_classifier_sizes,
     original_pretrain_sizes,
     original_vocabulary,
@@ -32,12 +34,21 @@ from .videomae_settings import (
 
 # -- tensors that repeat what is known -----------------------------------------------------------------------------
 def same_as_parts(values: np.ndarray, match: re.Match[str], read: Read) -> str | None:
-    """``qkv.bias``, which some dumps hold besides its parts, must be [q_bias, 0, v_bias]."""
+    """``qkv.bias``, which some dumps hold besides its parts, must be [q_bias, any, v_bias]; see ``KEY_BIAS``."""
     query, value = (read(f"{match[1]}.attn.{part}") for part in ("q_bias", "v_bias"))
     if query is None or value is None:
         return "has no q_bias and v_bias beside it to compare with"
-    expected = np.concatenate([query, np.zeros_like(query), value])
-    return None if np.array_equal(values, expected) else "is not [q_bias, 0, v_bias], as it should be"
+    parts = np.split(values, 3) if values.shape == (3 * query.size,) else None
+    same = parts is not None and np.array_equal(parts[0], query) and np.array_equal(parts[2], value)
+    return None if same else "is not [q_bias, any key bias, v_bias]"
+
+
+KEY_BIAS = "a key bias, which adds the same to every logit of a query and so has no effect through the softmax"
+
+
+def any_values(values: np.ndarray, match: re.Match[str], read: Read) -> str | None:
+    """For ``check``: only that the values are finite, which is looked at before."""
+    return None
 
 
 def same_as_table(values: np.ndarray, match: re.Match[str], read: Read) -> str | None:
@@ -73,7 +84,11 @@ def original_blocks(source: str, target: str) -> tuple[Rule, ...]:
         Rule(s + r"mlp\.fc1\.bias", t + "mlp/fc_1/bias", identity),
         Rule(s + r"mlp\.fc2\.weight", t + "mlp/fc_2/kernel", transpose),
         Rule(s + r"mlp\.fc2\.bias", t + "mlp/fc_2/bias", identity),
-        check(rf"({source}\.\d+)\.attn\.qkv\.bias", same_as_parts, "repeats q_bias and v_bias (verified)"),
+        check(
+            rf"({source}\.\d+)\.attn\.qkv\.bias",
+            same_as_parts,
+            f"repeats q_bias and v_bias (verified), and holds {KEY_BIAS}",
+        ),
         Rule(s + r"gamma_([12])", t + r"scale_\2", identity),
     )
 
@@ -89,7 +104,7 @@ def hub_blocks(source: str, target: str) -> tuple[Rule, ...]:
         Rule(s + r"attention\.attention\.value\.weight", t + "attn/value/kernel", transpose),
         Rule(s + r"attention\.attention\.(?:q_bias|query\.bias)", t + "attn/query/bias", identity),
         Rule(s + r"attention\.attention\.(?:v_bias|value\.bias)", t + "attn/value/bias", identity),
-        check(s + r"attention\.attention\.(?:k_bias|key\.bias)", all_zero, "a key bias of zeros (verified)"),
+        check(s + r"attention\.attention\.(?:k_bias|key\.bias)", any_values, KEY_BIAS),
         Rule(s + r"attention\.output\.dense\.weight", t + "attn/out/kernel", transpose),
         Rule(s + r"attention\.output\.dense\.bias", t + "attn/out/bias", identity),
         Rule(s + r"layernorm_after\.weight", t + "norm_2/scale", identity),
@@ -167,7 +182,23 @@ HUB_PRETRAIN = (
 )
 
 
+def in_mmaction_names(rule: Rule) -> Rule:
+    """A rule of the original's classifier in the names of mmaction2, whose blocks and head are mmcv's."""
+    pattern = rule.pattern
+    for theirs, ours in (
+        (r"patch_embed\.proj\.", r"patch_embed\.projection\."), (r"mlp\.fc1", r"mlp\.layers\.0\.0"),
+        (r"mlp\.fc2", r"mlp\.layers\.1"),
+    ):  # fmt: skip
+        pattern = pattern.replace(theirs, ours)
+    return replace(rule, pattern=re.sub(r"^head\\\.", r"cls_head\\.fc_cls\\.", pattern))
+
+
 LAYOUTS = (
+    Layout(
+        "videomae-classifier", "mmaction2's names", tuple(map(in_mmaction_names, ORIGINAL_CLASSIFIER)),
+        (r"cls_head\.fc_cls\..*", r"blocks\.\d+\.attn\.(q|v)_bias"),
+        mmaction_classifier_sizes, assume_original, check_sizes, original_vocabulary("norm_eps", "head_norm_eps"),
+    ),
     Layout(
         "videomae-classifier", "original VideoMAE names", ORIGINAL_CLASSIFIER,
         (r"patch_embed\.proj\.weight|fc_norm\.weight|head\.weight", r"blocks\.\d+\.attn\.(q|v)_bias"),

@@ -32,24 +32,31 @@ def encoder_sizes(shapes: Shapes, patch: str, stack: str, first_layer: str) -> d
     }
 
 
-def decoder_sizes(shapes: Shapes, stack: str, first_layer: str, ratio: float) -> dict[str, Any]:
+def decoder_sizes(shapes: Shapes, stack: str, first_layer: str) -> dict[str, Any]:
     width, _ = shape_of(shapes, "encoder_to_decoder.weight", 2)
     hidden, _ = shape_of(shapes, f"{stack}.0.{first_layer}", 2)
-    if hidden != int(width * ratio):
-        raise InputError(
-            f"the decoder's MLP is {hidden / width:g} times its width, the encoder's {ratio:g} times; they must agree"
-        )
-    return {"decoder_width": width, "decoder_depth": count_blocks(shapes, stack)}
+    depth = count_blocks(shapes, stack)
+    return {"decoder_width": width, "decoder_depth": depth, "decoder_mlp_ratio": mlp_ratio(hidden, width)}
 
 
 def original_classifier_sizes(shapes: Shapes) -> dict[str, Any]:
+    if not any(name.startswith("head.") for name in shapes):
+        raise InputError(
+            "it is an encoder without its head, which gives no classes to score by; give the fine-tuned checkpoint "
+            "(with head.weight and head.bias) or the pre-trained one (with its decoder)"
+        )
     found = encoder_sizes(shapes, "patch_embed.proj.weight", "blocks", "mlp.fc1.weight")
     return found | {"num_classes": shape_of(shapes, "head.weight", 2)[0]}
 
 
+def mmaction_classifier_sizes(shapes: Shapes) -> dict[str, Any]:
+    found = encoder_sizes(shapes, "patch_embed.projection.weight", "blocks", "mlp.layers.0.0.weight")
+    return found | {"num_classes": shape_of(shapes, "cls_head.fc_cls.weight", 2)[0]}
+
+
 def original_pretrain_sizes(shapes: Shapes) -> dict[str, Any]:
     found = encoder_sizes(shapes, "encoder.patch_embed.proj.weight", "encoder.blocks", "mlp.fc1.weight")
-    return found | decoder_sizes(shapes, "decoder.blocks", "mlp.fc1.weight", found["mlp_ratio"])
+    return found | decoder_sizes(shapes, "decoder.blocks", "mlp.fc1.weight")
 
 
 _HUB_PATCH, _HUB_STACK = "videomae.embeddings.patch_embeddings.projection.weight", "videomae.encoder.layer"
@@ -62,7 +69,7 @@ def hub_classifier_sizes(shapes: Shapes) -> dict[str, Any]:
 
 def hub_pretrain_sizes(shapes: Shapes) -> dict[str, Any]:
     found = encoder_sizes(shapes, _HUB_PATCH, _HUB_STACK, "intermediate.dense.weight")
-    found |= decoder_sizes(shapes, "decoder.decoder_layers", "intermediate.dense.weight", found["mlp_ratio"])
+    found |= decoder_sizes(shapes, "decoder.decoder_layers", "intermediate.dense.weight")
     # With use_mean_pooling transformers leaves the encoder's last norm out, in the autoencoder too.
     has_norm = any(name.startswith("videomae.layernorm.") for name in shapes)
     return found if has_norm else found | {"encoder_norm": False}
@@ -71,12 +78,16 @@ def hub_pretrain_sizes(shapes: Shapes) -> dict[str, Any]:
 # -- what nobody told ------------------------------------------------------------------------------------------
 FRAMES = 16
 _PUBLISHED = "as in all published models; the tensors do not tell"
+# Width -> heads of VideoMAE S, B, L, H and V2's g; of their decoders.
+HEADS = {384: 6, 768: 12, 1024: 16, 1280: 16, 1408: 16}
+DECODER_HEADS = {192: 3, 384: 6, 512: 8, 640: 8}
 _NORMS = ("norm_eps", "head_norm_eps", "decoder_norm_eps", "decoder_head_norm_eps")
 
 
 def assume_original(fields: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
     found = {"num_frames": FRAMES, "image_size": 224, "mask_ratio": 0.9} | dict.fromkeys(_NORMS, 1e-6)
-    return heads_of(fields) | {name: (value, _PUBLISHED) for name, value in found.items()}
+    heads = heads_of(fields, HEADS) | heads_of(fields, DECODER_HEADS, "decoder_")
+    return heads | {name: (value, _PUBLISHED) for name, value in found.items()}
 
 
 def assume_hub(fields: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
@@ -96,7 +107,8 @@ def check_original_autoencoder(config: Any) -> list[str]:
 # -- what settings are called elsewhere ----------------------------------------------------------------------------
 _ALIASES = {
     "embed_dim": "width", "input_size": "image_size", "img_size": "image_size", "nb_classes": "num_classes",
-    "decoder_embed_dim": "decoder_width", "init_values": "layer_scale",
+    "decoder_embed_dim": "decoder_width", "init_values": "layer_scale", "all_frames": "num_frames",
+    "encoder_embed_dim": "width", "encoder_depth": "depth", "encoder_num_heads": "num_heads",
 }  # fmt: skip
 _FIXED = {
     "hidden_act": ("gelu",), "num_channels": (3,), "in_chans": (3,), "qkv_bias": (True,),

@@ -75,6 +75,7 @@ class VideoMAEPretrainConfig(EncoderConfig):
     decoder_width: int = 384
     decoder_depth: int = 4
     decoder_num_heads: int = 6
+    decoder_mlp_ratio: float = 4.0
     decoder_norm_eps: float = 1e-6
     decoder_head_norm_eps: float = 1e-6
     mask_ratio: float = 0.9
@@ -91,32 +92,32 @@ class VideoMAEPretrainConfig(EncoderConfig):
         return tokens - int(self.mask_ratio * tokens)
 
 
-# Width, depth and heads of the published encoders; decoder width and heads of their autoencoders.
+# Width, depth and heads of the published encoders; decoder width and heads of their autoencoders. "g" is VideoMAE V2's.
 SIZES = {
     "S": (384, 12, 6, 192, 3),
     "B": (768, 12, 12, 384, 6),
     "L": (1024, 24, 16, 512, 8),
     "H": (1280, 32, 16, 640, 8),
+    "g": (1408, 40, 16, 512, 8),
 }
+# Of the giant network alone: patches of 14 pixels and 6144 channels in the MLPs, in the decoder's by the same ratio.
+GIANT: dict[str, Any] = {"patch_size": 14, "mlp_ratio": 48 / 11}
 
 
 def classifier_config(size: str, **fields: Any) -> VideoMAEConfig:
-    """The classifier of a published size: "S", "B", "L" or "H"."""
+    """The classifier of a published size: "S", "B", "L", "H" or "g"."""
     width, depth, heads, _, _ = SIZES[size]
-    return VideoMAEConfig(width=width, depth=depth, num_heads=heads, **fields)
+    sizes: dict[str, Any] = {"width": width, "depth": depth, "num_heads": heads}
+    return VideoMAEConfig(**sizes | (GIANT if size == "g" else {}) | fields)
 
 
 def pretrain_config(size: str, **fields: Any) -> VideoMAEPretrainConfig:
-    """The autoencoder of a published size: "S", "B", "L" or "H"."""
+    """The autoencoder of a published size: "S", "B", "L", "H" or "g"."""
     width, depth, heads, decoder_width, decoder_heads = SIZES[size]
-    return VideoMAEPretrainConfig(
-        width=width,
-        depth=depth,
-        num_heads=heads,
-        decoder_width=decoder_width,
-        decoder_num_heads=decoder_heads,
-        **fields,
-    )
+    sizes: dict[str, Any] = {"width": width, "depth": depth, "num_heads": heads}
+    giant = GIANT | {"decoder_mlp_ratio": GIANT["mlp_ratio"]} if size == "g" else {}
+    decoder = {"decoder_width": decoder_width, "decoder_num_heads": decoder_heads}
+    return VideoMAEPretrainConfig(**sizes | decoder | giant | fields)
 
 
 def preprocessing(config: EncoderConfig) -> Preprocessing:
@@ -187,7 +188,7 @@ class Decoder(nn.Module):
         c = self.config
         for i in range(c.decoder_depth):
             heads, eps = c.decoder_num_heads, c.decoder_norm_eps
-            block = Block(heads, c.mlp_ratio, eps, key_bias=False, layer_scale=c.layer_scale)
+            block = Block(heads, c.decoder_mlp_ratio, eps, key_bias=False, layer_scale=c.layer_scale)
             setattr(self, f"block_{i}", block)
         self.norm = nn.LayerNorm(epsilon=c.decoder_head_norm_eps)
         self.head = nn.Dense(c.pixels, kernel_init=KERNEL_INIT)

@@ -135,10 +135,13 @@ def test_absent_empty_text_and_folder(tmp_path):
     with pytest.raises(InputError, match=r"zero.pth is empty \(0 bytes\); download"):
         open_checkpoint(tmp_path / "zero.pth")
     (tmp_path / "text.pth").write_text("<html>not found</html>")
-    with pytest.raises(InputError, match="neither a safetensors file nor a torch zip"):
+    with pytest.raises(InputError, match="text.pth is a web page"):
         open_checkpoint(tmp_path / "text.pth")
-    with pytest.raises(InputError, match="holds none of model.safetensors"):
+    with pytest.raises(InputError, match=r"holds several checkpoints \(text.pth, zero.pth\); give one of them"):
         open_checkpoint(tmp_path)
+    (tmp_path / "none").mkdir()
+    with pytest.raises(InputError, match="holds none of model.safetensors"):
+        open_checkpoint(tmp_path / "none")
 
 
 def test_legacy_format_is_refused_with_the_remedy(tmp_path):
@@ -219,8 +222,7 @@ def test_zips_that_torch_does_not_make(tmp_path):
     script = write_torch(tmp_path / "script.pt", {"a": A})
     with zipfile.ZipFile(script, "a") as archive:
         archive.writestr("archive/constants.pkl", b"\x80\x02).")
-    with pytest.raises(InputError, match="TorchScript"):
-        open_checkpoint(script)
+    assert open_checkpoint(script).kind.startswith("TorchScript program")
 
 
 def test_overlapping_and_misplaced_entries(tmp_path):

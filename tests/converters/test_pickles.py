@@ -81,7 +81,6 @@ def test_allowed_types_cannot_be_called_and_state_runs_nothing(tmp_path):
         (b"K\x01Q", "no storage"),
         (b"K\x01)R", "allow-list"),
         (b"}}K\x01s", "dict key of type dict"),
-        (b"})K\x01s", "dict key of type tuple"),
         (b"\x8b\xff\xff\xff\x7f", "damaged"),
         (b"\x8b\x00\x10\x00\x00" + b"\x7f" * 4096, "bits"),
         (b"h\x05", "never stored"),

@@ -28,7 +28,7 @@ def test_plain_weights_go_before_averaged_ones(golden, tmp_path):
     averaged = {k: v + 1 for k, v in state.items()}
     path = write_torch(tmp_path / "x.pth", {"model_ema": averaged, "module": state})
     report = convert_only(path, tmp_path / "m", config=settings(golden, "videomae_ft"))
-    assert report.ignored == {"model_ema": "not the weights"}
+    assert report.ignored == {"model_ema": "averaged weights, not taken; --weights model_ema takes them"}
     np.testing.assert_array_equal(params(tmp_path / "m")["head/bias"], state["head.bias"])
 
 

@@ -86,7 +86,9 @@ def test_overflow_on_the_way_to_float32_is_found(golden, tmp_path):
 def test_other_architectures_are_refused(golden, tmp_path):
     shapes = {"stem.conv.weight": (8, 3, 7, 7), "stage_1.0.conv.weight": (8, 8, 3, 3), "fc.weight": (3, 8)}
     cnn = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
-    with pytest.raises(InputError, match="is not any known network .*; its 3 tensors begin with stem.conv.weight"):
+    with pytest.raises(
+        InputError, match="is not any known network .*; its 3 tensors under 'model' begin with stem.conv.weight"
+    ):
         convert_only(write_torch(tmp_path / "cnn.pth", {"model": cnn}), tmp_path / "m")
     with pytest.raises(InputError, match="is not a checkpoint of videomae-pretrain"):
         convert_only(source(golden, "videomae_ft"), tmp_path / "m", family="videomae-pretrain")

@@ -103,14 +103,17 @@ def test_other_lengths_are_taken_where_the_original_takes_them(golden, tmp_path,
         assert convert_only(source(golden, name), tmp_path / "m", config=told).config.num_frames == 32
 
 
-def test_heads_are_told_or_width_over_64(golden, tmp_path):
+def test_heads_are_told_or_those_of_the_published_width(golden, tmp_path):
     with pytest.raises(InputError, match=r'not tell num_heads; tell it with --config FILE, .* \{"num_heads": …\}'):
         convert_only(source(golden, "videomae_ft"), tmp_path / "m", config={"image_size": 32, "num_frames": 8})
     state = {k: np.zeros(s, np.float32) for k, s in wide_shapes().items()}
+    with pytest.raises(InputError, match="not tell num_heads"):
+        convert_only(write_torch(tmp_path / "x.pth", state), tmp_path / "w", dry_run=True)
+    state = {k: np.zeros(s, np.float32) for k, s in wide_shapes(384).items()}
     report = convert_only(write_torch(tmp_path / "x.pth", state), tmp_path / "w", dry_run=True)
-    assert (report.config.num_heads, report.config.image_size, report.config.num_frames) == (2, 224, 16)
+    assert (report.config.num_heads, report.config.image_size, report.config.num_frames) == (6, 224, 16)
     assert report.labels == ("class_0", "class_1")
-    assert any("num_heads = 2 (width / 64" in line for line in report.assumed)
+    assert any("num_heads = 6 (as in the published networks of 384 channels" in line for line in report.assumed)
 
 
 def wide_shapes(width: int = 128) -> dict[str, tuple[int, ...]]:

@@ -91,7 +91,7 @@ def test_foreign_values_become_ours_or_are_refused():
     assert translate({"arch": "base"}, vocabulary, VideoMAEConfig, "x").fields == {"num_heads": 12}
     for strict in (True, False):
         (problem,) = translate({"arch": "huge"}, vocabulary, VideoMAEConfig, "x", strict=strict).problems
-        assert problem == "x says arch = 'huge', which is not supported (small or base)"
+        assert problem.text == "x says arch = 'huge', which is not supported (small or base)"
 
 
 def test_settings_inside_others_have_dotted_names():
@@ -100,7 +100,8 @@ def test_settings_inside_others_have_dotted_names():
     told = translate(given, vocabulary, VideoMAEConfig, "x")
     assert told.fields == {"num_heads": 3, "depth": 2} and told.problems == ()
     told = translate({"vision": {"act": "relu", "rotary": 1}}, vocabulary, VideoMAEConfig, "x")
-    assert "vision.act = 'relu'" in told.problems[0] and "'vision.rotary', which is not known" in told.problems[1]
+    assert "vision.act = 'relu'" in told.problems[0].text
+    assert "'vision.rotary', which is not known" in told.problems[1].text
 
 
 def test_a_checkpoint_that_fits_two_families_needs_a_word(golden, tmp_path, monkeypatch):

@@ -178,6 +178,7 @@ def convert(
     config: Path | None = None,
     labels: Path | None = None,
     vocabulary: Path | None = None,
+    weights: str | None = None,
     ignore: tyro.conf.UseAppendAction[tuple[str, ...]] = (),
     verify: Path | None = None,
     tolerance: float = 1e-4,
@@ -197,6 +198,8 @@ def convert(
         config: JSON file of settings that tensors cannot tell (heads, frames, image size), or that shall differ.
         labels: Class names, one per line or JSON; for a video-text network the sentences to compare clips with.
         vocabulary: Of a video-text network: folder with vocab.json and merges.txt, or bpe_simple_vocab_16e6.txt.gz.
+        weights: Which weights to take where a file holds several: a key such as model_ema, the beginning of the names,
+            or base for those without an adapter's.
         ignore: Leave out the tensors whose whole name matches this regular expression; may be given several times.
         verify: .npz file of recorded inputs, sites and outputs of the original network that this one must give.
         tolerance: Largest error of a recorded array, relative to its largest magnitude.
@@ -212,8 +215,8 @@ def convert(
     _check_labels(check, dry_run)
     with _naming(out):
         done = convert_checkpoint(
-            source, out, family=family, config=config, labels=labels, vocabulary=vocabulary, ignore=ignore,
-            verify=verify, tolerance=tolerance, sanity=not no_sanity, format=format, overwrite=overwrite,
+            source, out, family=family, config=config, labels=labels, vocabulary=vocabulary, weights=weights,
+            ignore=ignore, verify=verify, tolerance=tolerance, sanity=not no_sanity, format=format, overwrite=overwrite,
             dry_run=dry_run,
         )  # fmt: skip
     print(done.summary() if common.quiet else done.table(), flush=True)
