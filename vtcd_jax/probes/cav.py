@@ -246,7 +246,7 @@ def _fit(
             within, between = (products[0][i], products[1][j]), products[2][i, :, j]
             parts.append(fit_grams(within, between, layout.real[rows], layout.sign, weights[rows], penalty, settings))
         fits = _joined(parts, len(pairs))
-        return fits, combine(sets, pairs, fits.coefficients)
+        return fits, combine(sets, pairs, fits.coefficients, layout.sizes[0])
     parts = []
     for rows in _chunks(len(pairs), 8 * samples * features * (3 * weights.shape[1] + 1)):
         pair_sets = [[side[k] for k in pairs[rows, axis]] for axis, side in enumerate(sets)]

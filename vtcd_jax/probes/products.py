@@ -55,10 +55,14 @@ def _add_grams(totals: tuple[jax.Array, ...], P: jax.Array, N: jax.Array) -> tup
     return totals[0] + P @ P.swapaxes(1, 2), totals[1] + N @ N.swapaxes(1, 2), totals[2] + between
 
 
-def combine(sets: tuple[Sequence[np.ndarray], Sequence[np.ndarray]], pairs: np.ndarray, a: np.ndarray) -> np.ndarray:
-    """float64 [pair, feature], sum over a pair's samples of ``a`` [pair, first samples then second] times the sample."""
+def combine(
+    sets: tuple[Sequence[np.ndarray], Sequence[np.ndarray]], pairs: np.ndarray, a: np.ndarray, size: int
+) -> np.ndarray:
+    """float64 [pair, feature], the sum over a pair's samples of its coefficient times the sample.
+
+    ``a`` [pair, row]: the coefficients of the first set, padded to ``size``, then those of the second.
+    """
     first, second = sets
-    size = max(len(X) for X in first)
     features = first[0].shape[1]
     out = np.empty((len(pairs), features))
     rows = sum(len(X) for X in first) + sum(len(X) for X in second)
