@@ -168,7 +168,9 @@ def _checked_pairs(pairs: Sequence[tuple[int, int]] | None, sets: tuple[list, li
         raise InputError("pairs: give at least one (positive set, negative set), counted from 0")
     if (chosen < 0).any() or (chosen >= counts).any():
         wrong = tuple(int(i) for i in chosen[((chosen < 0) | (chosen >= counts)).any(1)][0])
-        raise InputError(f"pairs: {wrong} is none; there are {counts[0]} sets of positives and {counts[1]} of negatives")
+        raise InputError(
+            f"pairs: {wrong} is none; there are {counts[0]} sets of positives and {counts[1]} of negatives"
+        )
     return chosen
 
 

@@ -44,7 +44,7 @@ def penalty(l2: Any, least: float = 0.0, strict: bool = True) -> float:
     value = np.asarray(l2)
     ok = value.ndim == 0 and value.dtype.kind in "fiu" and np.isfinite(value)
     if not ok or value < least or (strict and value == least):
-        raise InputError(f"l2={l2!r}: give a finite number {'above' if strict else 'of at least'} {least:g}")
+        raise InputError(f"l2={l2}: give a finite number {'above' if strict else 'of at least'} {least:g}")
     return float(value)
 
 
@@ -52,7 +52,7 @@ def penalties(l2: Any, least: float = 0.0, strict: bool = True) -> np.ndarray:
     """``l2`` as float64 [value]; one number or several."""
     values = np.atleast_1d(np.asarray(l2))
     if values.ndim != 1 or not len(values):
-        raise InputError(f"l2={l2!r}: give one number or a list of numbers")
+        raise InputError(f"l2={l2}: give one number or a list of numbers")
     return np.array([penalty(value, least, strict) for value in values])
 
 
@@ -66,7 +66,9 @@ def whole(name: str, value: Any, least: int) -> int:
 def one_of(name: str, value: Any, names: Sequence[str]) -> None:
     """Refuses a value that is none of ``names``."""
     if value not in names:
-        raise InputError(f"{name}={value!r} is unknown; did you mean {nearest(str(value), names, 1)}? ({', '.join(names)})")
+        raise InputError(
+            f"{name}={value!r} is unknown; did you mean {nearest(str(value), names, 1)}? ({', '.join(names)})"
+        )
 
 
 def labels(name: str, y: Any, count: int) -> np.ndarray:

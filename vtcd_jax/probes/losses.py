@@ -1,12 +1,12 @@
 """Convex losses of linear read-outs, with first and second derivatives with respect to the scores.
 
-    scores F [sample, output]     targets T [sample, output]: signs -1 and 1 (one output), or rows of 0 and 1 (classes)
+scores F [sample, output]     targets T [sample, output]: signs -1 and 1 (one output), or rows of 0 and 1 (classes)
 
-    name             loss of a sample                          sklearn
-    logistic         log(1 + exp(-t f))                        LogisticRegression, two classes
-    squared-hinge    max(0, 1 - t f)^2                         LinearSVC
-    closed-form      (f - t)^2 / 2                             Ridge on the signs
-    multinomial      log sum_c exp f_c - f_label               LogisticRegression, many classes
+name             loss of a sample                          sklearn
+logistic         log(1 + exp(-t f))                        LogisticRegression, two classes
+squared-hinge    max(0, 1 - t f)^2                         LinearSVC
+closed-form      (f - t)^2 / 2                             Ridge on the signs
+multinomial      log sum_c exp f_c - f_label               LogisticRegression, many classes
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from . import checks, heldout
 class Neighbours:
     """The gallery's samples nearest to each query, nearest first; of equal ones the first in the gallery.
 
-    index: int32 [query, k]; -1 where the gallery holds fewer that are allowed.
+    index: int32 [query, k]; -1 where the gallery holds fewer than that.
     cosine: float [query, k]; minus infinity there.
     """
 
@@ -43,10 +43,10 @@ class Recall:
 def retrieve(
     queries: Any, gallery: Any, k: int = 20, *, groups: tuple[Any, Any] | None = None, chunk: int = 1024
 ) -> Neighbours:
-    """The ``k`` samples of ``gallery`` [sample, feature] with the largest cosine to each of ``queries`` [query, feature].
+    """The ``k`` samples of ``gallery`` [sample, feature] with the largest cosine to each of ``queries``.
 
-    ``groups`` (of the queries, of the gallery: whole numbers of at least 0) leaves out samples of the query's own group,
-    as other clips of its video. ``chunk`` queries meet ``chunk`` samples at a time; the result does not depend on it.
+    ``groups`` (of the queries, of the gallery: whole numbers of at least 0) leaves out samples of the query's group, as
+    other clips of its video. ``chunk`` queries meet ``chunk`` samples at a time; the result does not depend on it.
     Raises InputError for a sample of zeros (it has no direction), NaN, and k beyond the gallery.
     """
     sides = [(name, checks.samples(name, X)) for name, X in (("queries", queries), ("gallery", gallery))]
@@ -73,7 +73,9 @@ def recall(
         raise InputError(f"gallery_labels: {len(y)} labels, but the neighbours name sample {index.max()}; give all")
     ranks = [checks.whole("at", k, 1) for k in at]
     if not ranks or max(ranks) > index.shape[1]:
-        raise InputError(f"at={tuple(ranks)}: {index.shape[1]} neighbours were retrieved; retrieve more, or ask for less")
+        raise InputError(
+            f"at={tuple(ranks)}: {index.shape[1]} neighbours were retrieved; retrieve more, or ask for less"
+        )
     right = np.logical_or.accumulate((index >= 0) & (y[index] == wanted[:, None]), axis=1)
     correct = right[:, np.array(ranks) - 1].sum(axis=0)
     interval = heldout.wilson(correct, np.full(len(ranks), len(index)))
@@ -114,13 +116,13 @@ def _nearest(
     """Index and cosine [query, k] of the nearest, chunk by chunk of the gallery."""
     best = jnp.full((len(Q), k), -1, jnp.int32), jnp.full((len(Q), k), -jnp.inf, Q.dtype)
     for part in _slices(len(G), chunk):
-        best = _merge(best, Q, G[part], own, groups[part], part.start, k)
+        best = _merge(best, Q, G[part], own, groups[part], np.int32(part.start), k)
     return best
 
 
 @partial(jax.jit, static_argnames="k")
 def _merge(
-    best: tuple[jax.Array, jax.Array], Q: jax.Array, G: jax.Array, own: jax.Array, groups: jax.Array, start: int, k: int
+    best: tuple[jax.Array, jax.Array], Q: jax.Array, G: jax.Array, own: jax.Array, groups: jax.Array, start: jax.Array, k: int
 ) -> tuple[jax.Array, jax.Array]:
     cosine = jnp.matmul(Q, G.T, precision="highest")
     cosine = jnp.where(own[:, None] == groups, -jnp.inf, cosine)
