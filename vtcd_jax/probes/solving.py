@@ -38,7 +38,7 @@ class Settings(NamedTuple):
 
 
 class Fits(NamedTuple):
-    """coefficients: [pair, n] of the samples or [pair, feature]; the rest [pair, fit …] over the first fit and folds."""
+    """coefficients: [pair, n] of the samples or [pair, feature]; the rest [pair, fit …], or [pair] the intercept."""
 
     coefficients: Array
     intercept: Array

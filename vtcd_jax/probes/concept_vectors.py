@@ -32,12 +32,13 @@ class Cav:
     vector:            float [..., feature], points to the positives, in the units of the features; not normalised.
     intercept:         float [...]; a sample counts as positive where ``x . vector + intercept > 0``.
     accuracy:          float [...], share of held-out samples on their right side; each sample is held out once.
-    accuracy_error:    float [...], its binomial standard error.
-    accuracy_interval: float [..., 2], its Wilson interval (95 %). The folds share training samples: both are approximate.
+    accuracy_error:    float [...], its standard error: binomial, of fewer samples, as the folds share training samples
+                       (``heldout.effective``).
+    accuracy_interval: float [..., 2], its Wilson interval (95 %) for as many samples.
     positive_accuracy: float [...], the same share of the positives alone.
     negative_accuracy: float [...], and of the negatives.
     chance:            float [...], the share of the larger side.
-    p_chance:          float [...], probability of at least this accuracy by guessing at ``chance`` (binomial).
+    p_chance:          float [...], probability of this accuracy or more by guessing at ``chance``, for as many.
     gradient_norm:     float [...], of the objective at the vector, over ``sum_i |(x_i, 1)|``.
     steps:             int [...], Newton steps that the vector took.
     converged:         bool [...], the vector's fit and all held-out fits reached the tolerance.
@@ -68,7 +69,7 @@ def cav(
     negatives: Any,
     *,
     method: str = "logistic",
-    l2: float = 1.0,
+    l2: float | int = 1.0,
     standardise: bool = False,
     folds: int = 5,
     seed: int | jax.Array = 0,
@@ -112,7 +113,7 @@ def cavs(
     *,
     pairs: Sequence[tuple[int, int]] | None = None,
     method: str = "logistic",
-    l2: float = 1.0,
+    l2: float | int = 1.0,
     standardise: bool = False,
     folds: int = 5,
     seed: int | jax.Array = 0,
@@ -123,7 +124,7 @@ def cavs(
 
     Sets may differ in size; each is [sample, feature] with the same features. The result's arrays have leading axes
     [positive set, negative set], or [pair] where ``pairs`` lists (positive set, negative set). Every vector is the one
-    that ``cav`` gives. Memory: the sets, 128 MiB of slices, 256 MiB of systems, and the inner products between all sets.
+    that ``cav`` gives. Memory: the sets, 128 MiB of slices, 256 MiB of systems, and the inner products of the sets.
     """
     sets = _checked_sets(positives, negatives)
     checks.one_of("method", method, METHODS)
@@ -181,13 +182,13 @@ def _tolerance(tol: float) -> float:
 
 
 class _Layout(struct.PyTreeNode):
-    """How pairs are padded: ``sizes`` (s, t); ``real`` [pair, n]; ``fold`` [pair, n], -1 for padding; ``number``."""
+    """How pairs are padded: ``sizes`` (s, t); ``real`` and ``fold`` [pair, n], -1 for padding; ``numbers`` [pair]."""
 
     sizes: tuple[int, int]
     sign: np.ndarray
     real: np.ndarray
     fold: np.ndarray
-    number: int
+    numbers: np.ndarray
 
     @classmethod
     def make(cls, sets: tuple[list, list], pairs: np.ndarray, folds: int, seed: int | jax.Array) -> _Layout:
@@ -203,33 +204,34 @@ class _Layout(struct.PyTreeNode):
                     drawn[key] = heldout.folds(*key[:2], seed, stratum) if number else np.zeros(size, np.int64)
                 row[start : start + size] = drawn[key]
         sign = np.repeat([1.0, -1.0], sizes)
-        return cls((sizes[0], sizes[1]), sign, fold >= 0, fold, int(numbers.max()))
+        return cls((sizes[0], sizes[1]), sign, fold >= 0, fold, numbers)
 
     def weights(self) -> np.ndarray:
         """float64 [pair, fit, n]: all samples, then all but each fold."""
-        held = self.fold[:, None] == np.arange(-1, self.number)[None, :, None]
+        held = self.fold[:, None] == np.arange(-1, self.numbers.max())[None, :, None]
         return np.where(held, 0.0, self.real[:, None].astype(np.float64))
 
     def accuracies(self, scores: np.ndarray) -> dict[str, np.ndarray | None]:
         """The fields of ``Cav`` that the held-out scores [pair, fit, n] give."""
         names = ("accuracy", "accuracy_error", "accuracy_interval", "positive_accuracy", "negative_accuracy")
-        if not self.number:
+        if not self.numbers.any():
             return dict.fromkeys((*names, "chance", "p_chance"))
         fit = np.where(self.real, self.fold + 1, 0)
         score = np.take_along_axis(scores, fit[:, None], axis=1)[:, 0]
         right = self.real & ((score > 0) == (self.sign > 0))
         sides = [self.real & (self.sign > 0), self.real & (self.sign < 0)]
         correct, count = np.array([[(right & side).sum(1), side.sum(1)] for side in sides]).swapaxes(0, 1)
-        total, all_correct = count.sum(0), correct.sum(0)
+        share = correct.sum(0) / count.sum(0)
+        worth = heldout.effective(count.sum(0), self.numbers)
         values = (
-            all_correct / total,
-            heldout.standard_error(all_correct, total),
-            heldout.wilson(all_correct, total),
+            share,
+            heldout.standard_error(share * worth, worth),
+            heldout.wilson(share * worth, worth),
             correct[0] / count[0],
             correct[1] / count[1],
         )
-        chance = count.max(0) / total
-        p = heldout.p_above(all_correct, total, chance)
+        chance = count.max(0) / count.sum(0)
+        p = heldout.p_above(share * worth, worth, chance)
         return {**dict(zip(names, values, strict=True)), "chance": chance, "p_chance": p}
 
 
@@ -259,7 +261,7 @@ def _fit(
 
 
 def _chunks(count: int, pair_bytes: int) -> Iterator[np.ndarray]:
-    """Places of pairs, as many at a time as fit into ``CHUNK_BYTES``; the last are repeated so that all have one shape."""
+    """Places of pairs, as many at a time as fit into ``CHUNK_BYTES``; the last is repeated, for one shape."""
     size = min(count, max(1, CHUNK_BYTES // pair_bytes))
     return (np.minimum(np.arange(start, start + size), count - 1) for start in range(0, count, size))
 

@@ -39,7 +39,7 @@ class Ridge:
     standardise: bool = struct.field(pytree_node=False)
 
 
-def ridge(X: Any, y: Any, l2: float | Sequence[float], *, standardise: bool = False) -> Ridge:
+def ridge(X: Any, y: Any, l2: float | int | Sequence[float | int], *, standardise: bool = False) -> Ridge:
     """Weights that predict ``y`` [sample] or [sample, target] from ``X`` [sample, feature].
 
     ``l2`` may be 0: the least squares of least norm. ``standardise`` scales each feature to variance 1 before the

@@ -55,7 +55,7 @@ class Multinomial:
 def multinomial(
     X: Any,
     labels: Any,
-    l2: float = 1.0,
+    l2: float | int = 1.0,
     *,
     standardise: bool = False,
     tol: float = 1e-9,
@@ -63,9 +63,9 @@ def multinomial(
 ) -> Multinomial:
     """The classifier of ``labels`` (whole numbers [sample]) from ``X`` [sample, feature].
 
-    ``LogisticRegression(C=1/l2)`` of scikit-learn. ``standardise`` scales each feature to variance 1 before the penalty;
-    the weights come back in the features' own units. Raises InputError for fewer than two classes, NaN, and l2 that is
-    not positive (separable samples would have no optimum).
+    ``LogisticRegression(C=1/l2)`` of scikit-learn. ``standardise`` scales each feature to variance 1
+    before the penalty; the weights come back in the features' own units. Raises InputError for fewer than two classes,
+    NaN, and l2 that is not positive (separable samples would have no optimum).
     """
     X = checks.samples("X", X)
     y = checks.labels("labels", labels, len(X))
