@@ -166,7 +166,8 @@ def _next_pause(settings: TrainSettings, step: int) -> int:
 def _row(
     task: Task, settings: TrainSettings, state: TrainState, step: int, figures: list[dict[str, float]]
 ) -> dict[str, Any]:
-    means = {name: float(np.mean([values[name] for values in figures])) for name in figures[0]}
+    names = ["loss", *sorted(figures[0].keys() - {"loss"})]
+    means = {name: float(np.mean([values[name] for values in figures])) for name in names}
     evaluated = dict(task.evaluate(state.params if state.average is None else state.average, state.state))
     row = {"step": step, "clips": step * settings.batch, **means}
     if both := sorted(row.keys() & evaluated.keys()):

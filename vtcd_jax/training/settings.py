@@ -9,6 +9,21 @@ from typing import Literal
 from vtcd_jax.models.errors import InputError
 
 
+def _whole(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise InputError(f"{name}: {least} or more, not {value}")
+
+
+def _finite_from_zero(name: str, value: float) -> None:
+    if not 0 <= value < math.inf:
+        raise InputError(f"{name}: a finite number from 0, not {value}")
+
+
+def _share(name: str, value: float) -> None:
+    if not 0 <= value < 1:
+        raise InputError(f"{name}: from 0 up to 1 (not 1 itself), not {value}")
+
+
 @dataclass(frozen=True)
 class Rate:
     """The learning rate at each step.
@@ -113,18 +128,3 @@ class TrainSettings:
             raise InputError(f"rate.warmup: below the number of steps ({self.steps}), not {self.rate.warmup}")
         if self.kept_every is not None and (self.kept_every < 1 or self.kept_every % self.checkpoint_every):
             raise InputError(f"kept_every: a multiple of checkpoint_every ({self.checkpoint_every})")
-
-
-def _whole(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise InputError(f"{name}: {least} or more, not {value}")
-
-
-def _finite_from_zero(name: str, value: float) -> None:
-    if not 0 <= value < math.inf:
-        raise InputError(f"{name}: a finite number from 0, not {value}")
-
-
-def _share(name: str, value: float) -> None:
-    if not 0 <= value < 1:
-        raise InputError(f"{name}: from 0 up to 1 (not 1 itself), not {value}")

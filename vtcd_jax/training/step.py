@@ -57,7 +57,7 @@ def make_step(task: Task, settings: TrainSettings) -> Callable[[TrainState, Batc
         if task.constrain is not None:
             params = task.constrain(params)
         average = _averaged(settings.average, before, params)
-        figures = {**figures, "gradient_norm": optax.global_norm(slope)}
+        figures = {**figures, "gradient_norm": _norm(slope)}
         return TrainState(before.step + 1, params, state, moments, average), figures
 
     return jax.jit(step, donate_argnums=0)
@@ -113,6 +113,10 @@ def _averaged(decay: float | None, before: TrainState, params: Any) -> Any:
         return None
     decayed = jnp.minimum(decay, (1 + before.step) / (10 + before.step))
     return jax.tree.map(lambda a, b: decayed * a + (1 - decayed) * b, before.average, params)
+
+
+def _norm(tree: Any) -> jax.Array:
+    return jnp.sqrt(sum((jnp.square(leaf).sum() for leaf in jax.tree.leaves(tree)), jnp.zeros(())))
 
 
 def _cast(tree: Any, dtype: str) -> Any:
