@@ -1,6 +1,6 @@
 """A training of a few hundred parameters on random numbers that stand for clips, and a process that is killed in it.
 
-    python -m tests.training.toy FOLDER WHEN    kills itself: at "step 7", while "checkpoint 6" is written, or "never"
+python -m tests.training.toy FOLDER WHEN    kills itself: at "step 7", while "checkpoint 6" is written, or "never"
 """
 
 from __future__ import annotations

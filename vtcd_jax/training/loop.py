@@ -27,7 +27,7 @@ from vtcd_jax.tables import write_csv
 
 from .checkpoints import Notes, latest, open_checkpoints, save
 from .feeding import Workers, batches_ahead
-from .placing import check_mesh, place_batch, place_state
+from .placing import check_devices, place_batch, place_state
 from .settings import TrainSettings
 from .step import TrainState, initial_state, make_step
 from .stepping import Diverged, Stretch, check_state, make_steps
@@ -81,7 +81,7 @@ def fit(
     use, and where the batch does not fit the devices; Diverged, naming the step, where loss, gradient or parameters
     are not finite: the checkpoints before it stay.
     """
-    check_mesh(settings, mesh)
+    check_devices(settings, 1 if mesh is None else mesh.size)
     with ExitStack() as stack:
         run = stack.enter_context(_open(Path(folder), task, settings))
         manager = stack.enter_context(open_checkpoints(run.folder, settings.kept_every))

@@ -18,14 +18,14 @@ from .step import in_parts
 from .task import Batch
 
 
-def check_mesh(settings: TrainSettings, mesh: Mesh | None) -> None:
+def check_devices(settings: TrainSettings, devices: int) -> None:
     """Raises InputError where a part of a batch cannot be split evenly, or where there are several processes."""
     if jax.process_count() > 1:
         raise InputError("training runs in one process with all its devices; start it in one")
     clips = settings.batch // settings.accumulation
-    if mesh is not None and clips % mesh.size:
+    if clips % devices:
         raise InputError(
-            f"{clips} clips (batch / accumulation) cannot be split over {mesh.size} devices; take a multiple of them"
+            f"{clips} clips (batch / accumulation) cannot be split over {devices} devices; take a multiple of them"
         )
 
 
