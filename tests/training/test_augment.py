@@ -147,10 +147,9 @@ def test_grey_is_the_luminance_in_all_channels():
 
 
 def test_blur_is_gaussian_in_space_alone():
-    point = np.zeros((3, 41, 41, 3), np.uint8)
-    point[1, 20, 20] = 255
-    point[1, 15:26, 15:26] = 255
-    changed = blur(rng(0), point, sigma=(2.0, 2.0), probability=1.0).astype(float)
+    square = np.zeros((3, 41, 41, 3), np.uint8)
+    square[1, 15:26, 15:26] = 255
+    changed = blur(rng(0), square, sigma=(2.0, 2.0), probability=1.0).astype(float)
     assert not changed[0].any() and not changed[2].any()  # no time
     profile = changed[1, :, :, 0].sum(0) / changed[1, :, :, 0].sum()
     variance = (profile * (np.arange(41) - 20) ** 2).sum()

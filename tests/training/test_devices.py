@@ -22,12 +22,12 @@ def test_eight_devices_train_as_one_does(root, tmp_path):
     count = iter(range(100))
     fit(TASK, SETTINGS, tmp_path / "begun alone", stop=lambda: next(count) == 6)
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
-    for name in ("eight", "begun alone"):
-        command = [sys.executable, "-m", "tests.training.mesh_training", str(tmp_path / name), "99", "out.npz"]
-        command[-1] = str(tmp_path / f"{name}.npz")
-        subprocess.run(command, cwd=root, env=os.environ | {"XLA_FLAGS": flags}, check=True, timeout=120)
-        with np.load(tmp_path / f"{name}.npz") as arrays:
-            expected = jax.tree.leaves((alone.params, alone.average, alone.state))
+    folders = [tmp_path / "eight", tmp_path / "begun alone"]
+    command = [sys.executable, "-m", "tests.training.mesh_training", *map(str, folders)]
+    subprocess.run(command, cwd=root, env=os.environ | {"XLA_FLAGS": flags}, check=True, timeout=120)
+    expected = jax.tree.leaves((alone.params, alone.average, alone.state))
+    for folder in folders:
+        with np.load(f"{folder}.npz") as arrays:
             for array, leaf in zip(arrays.values(), expected, strict=True):
                 np.testing.assert_allclose(array, leaf, atol=2e-6)
 
