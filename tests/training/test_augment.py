@@ -20,6 +20,7 @@ from vtcd_jax.training.augment import (
     resized_crop,
     uniform_windows,
 )
+from vtcd_jax.training.augment.colour import _turned
 
 SEEDS = range(200)
 
@@ -135,6 +136,16 @@ def test_hue_turns_the_colour_circle_within_its_range():
     assert -0.25 <= min(turns) < -0.22 and 0.22 < max(turns) <= 0.25
     grey_clip = np.full((2, 4, 4, 3), 77, np.uint8)
     assert np.array_equal(colour_jitter(rng(0), grey_clip, hue=0.5), grey_clip)
+
+
+def test_a_turned_hue_is_that_of_hsv():
+    """Against scikit-image's way to HSV and back, with every pixel kind: greys, primaries, ties."""
+    levels = np.linspace(0, 1, 5, dtype=np.float32)
+    pixels = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(1, 5, 25, 3)
+    for turn in (-0.5, -0.1, 0.0, 0.3):
+        hsv = color.rgb2hsv(pixels)
+        hsv[..., 0] = (hsv[..., 0] + turn) % 1
+        np.testing.assert_allclose(_turned(pixels, np.float32(turn)), color.hsv2rgb(hsv), atol=1e-5)
 
 
 def test_grey_is_the_luminance_in_all_channels():
