@@ -170,7 +170,7 @@ def autoencoder_figures(model: Model, count: int, seed: int) -> dict[str, Any]:
     hidden, whole, plain = [], [], []
     for i in range(0, count, 50):
         video = jnp.asarray(clips.video[i : i + 50])
-        mask = jnp.asarray(autoencoder_batch(i, len(video))["token_mask"])
+        mask = jnp.asarray(autoencoder_batch(i, len(video)).clips["token_mask"])
         error, _ = run(model, video, mask)
         hidden.append(float((error * mask).sum() / mask.sum()))
         mean_error, spread = nothing_hidden(model, video)

@@ -10,7 +10,7 @@ import sys
 import jax
 import numpy as np
 
-from tests.training.toy import SETTINGS, TASK
+from tests.training.toy import SHORT, TASK
 from vtcd_jax.importance import make_mesh
 from vtcd_jax.training import fit
 
@@ -18,7 +18,7 @@ from vtcd_jax.training import fit
 def main(folders: list[str]) -> None:
     mesh = make_mesh(2, 4)
     for folder in folders:
-        trained = fit(TASK, SETTINGS, folder, mesh=mesh)
+        trained = fit(TASK, SHORT, folder, mesh=mesh)
         leaves = jax.tree.leaves((trained.params, trained.average, trained.state))
         np.savez(f"{folder}.npz", *[np.asarray(leaf) for leaf in leaves])
 

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from tests.training.toy import SETTINGS, TASK
+from tests.training.toy import SHORT, TASK
 from vtcd_jax.models import InputError
 from vtcd_jax.training import fit
 from vtcd_jax.training.placing import check_devices
@@ -18,9 +18,9 @@ from vtcd_jax.training.placing import check_devices
 
 def test_eight_devices_train_as_one_does(root, tmp_path):
     """From the start, and from a checkpoint that one device has made."""
-    alone = fit(TASK, SETTINGS, tmp_path / "alone")
+    alone = fit(TASK, SHORT, tmp_path / "alone")
     count = iter(range(100))
-    fit(TASK, SETTINGS, tmp_path / "begun alone", stop=lambda: next(count) == 6)
+    fit(TASK, SHORT, tmp_path / "begun alone", stop=lambda: next(count) == 4)
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
     folders = [tmp_path / "eight", tmp_path / "begun alone"]
     command = [sys.executable, "-m", "tests.training.mesh_training", *map(str, folders)]
@@ -34,4 +34,4 @@ def test_eight_devices_train_as_one_does(root, tmp_path):
 
 def test_a_batch_that_devices_cannot_share_is_refused():
     with pytest.raises(InputError, match="16 clips .* cannot be split over 3 devices"):
-        check_devices(SETTINGS, 3)
+        check_devices(SHORT, 3)

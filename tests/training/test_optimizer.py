@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -38,7 +40,7 @@ def test_steps_drop_the_rate_at_their_step():
 def trajectory(optimizer: Optimizer) -> np.ndarray:
     """Parameters after three steps on the loss (w^2 / 2).sum(), from 1 and 2, at a constant rate of 0.1."""
     made = make_optimizer(optimizer, Rate(0.1, "constant"), 3)
-    w = {"w": jnp.array([[1.0, 2.0]]), "bias": jnp.array([1.0])}
+    w: Any = {"w": jnp.array([[1.0, 2.0]]), "bias": jnp.array([1.0])}
     moments = made.init(w)
     for _ in range(3):
         update, moments = made.update(w, moments, w)

@@ -126,6 +126,22 @@ def test_other_settings_are_refused_with_what_differs(whole, tmp_path):
     assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def test_a_checkpoint_of_a_network_that_has_changed_is_refused_and_stays(whole, tmp_path):
+    """Where the task's config does not say so."""
+    folder = tmp_path / "run"
+    shutil.copytree(whole[1], folder)
+
+    def wider(key):
+        params, state = TASK.init(key)
+        return {**params, "third": jax.numpy.zeros((2, 3))}, state
+
+    with pytest.raises(
+        InputError, match=r"18: is of a task with other arrays: .*params/third: \(none\) -> \"float32\[2, 3"
+    ):
+        fit(dataclasses.replace(TASK, init=wider), SETTINGS, folder)
+    assert_same(fit(TASK, SETTINGS, folder), whole[0])
+
+
 def test_when_checkpoints_are_made_may_change(whole, tmp_path):
     stopped = fit(TASK, SETTINGS, tmp_path / "run", stop=lambda: True)
     assert stopped.step == 1

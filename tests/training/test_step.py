@@ -10,12 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.training.toy import SETTINGS, TASK, batch, init, loss
+from tests.training.toy import SETTINGS, SHORT, TASK, batch, init, loss
 from vtcd_jax.models import InputError
 from vtcd_jax.runs import read_events
 from vtcd_jax.training import Batch, Diverged, Optimizer, TrainSettings, fit, initial_state, read_checkpoint
-
-SHORT = dataclasses.replace(SETTINGS, steps=8, evaluate_every=4, checkpoint_every=4)
 
 
 def assert_close(one: Any, other: Any, atol: float) -> None:
@@ -105,7 +103,10 @@ def test_training_stops_at_the_first_value_that_is_not_finite(tmp_path, what):
         return value + jnp.sqrt(scale * (1 + params["first"]["kernel"][0, 0] ** 2)), figures, state
 
     folder = tmp_path / "run"
-    with pytest.raises(Diverged, match=f"at step 7: the {what} is not finite; lower the learning rate") as raised:
+    with pytest.raises(
+        Diverged,
+        match=f"run: training stopped at step 7: the {what} is not finite .the checkpoint of step 4 stays.; lower",
+    ) as raised:
         fit(dataclasses.replace(TASK, loss=broken), SHORT, folder)
     assert isinstance(raised.value, InputError) and "\n" not in str(raised.value)
     assert [path.name for path in (folder / "checkpoints").iterdir()] == ["4"]

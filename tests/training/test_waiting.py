@@ -22,7 +22,7 @@ def slow_loss(params, state, batch, step, keys):
     return value + jax.pure_callback(_zero_later, jax.ShapeDtypeStruct((), np.float32)), figures, state
 
 
-def _zero_later() -> np.ndarray:
+def _zero_later() -> np.float32:
     time.sleep(0.03)
     return np.float32(0)
 

@@ -28,6 +28,8 @@ SETTINGS = TrainSettings(
     evaluate_every=5, checkpoint_every=3,
 )  # fmt: skip
 
+SHORT = dataclasses.replace(SETTINGS, steps=8, evaluate_every=4, checkpoint_every=4)
+
 
 def init(key: jax.Array) -> tuple[Any, Any]:
     first, second = jax.random.split(key)

@@ -7,12 +7,11 @@
 from . import augment, auxiliary, losses
 from .checkpoints import read_checkpoint
 from .feeding import Workers
-from .loop import Progress, Trained, fit
+from .loop import Diverged, Progress, Trained, fit
 from .optimizer import learning_rate
 from .order import Epochs, epoch_indices, steps_per_epoch
 from .settings import Optimizer, Rate, TrainSettings
 from .step import TrainState, initial_state
-from .stepping import Diverged
 from .task import Batch, Task
 
 __all__ = [

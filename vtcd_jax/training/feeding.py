@@ -61,16 +61,16 @@ def _in_order(
     pool: Executor, make: Callable[[int, int, int], Batch], seed: int, size: int, steps: range, ahead: int
 ) -> Iterator[Batch]:
     waiting = deque(pool.submit(make, seed, step, size) for step in steps[:ahead])
-    for step in range(len(steps)):
+    for index, step in enumerate(steps):
         try:
             batch = waiting.popleft().result()
         except BrokenProcessPool:
             raise InputError(
-                f"a worker process ended before its batch was made (step {steps[step] + 1}): too little memory, or a "
+                f"a worker process ended before its batch was made (step {step + 1}): too little memory, or a "
                 'script without `if __name__ == "__main__":`'
             ) from None
-        if step + ahead < len(steps):
-            waiting.append(pool.submit(make, seed, steps[step + ahead], size))
+        if index + ahead < len(steps):
+            waiting.append(pool.submit(make, seed, steps[index + ahead], size))
         yield batch
 
 

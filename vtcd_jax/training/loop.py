@@ -30,7 +30,7 @@ from .feeding import Workers, batches_ahead
 from .placing import check_devices, place_batch, place_state
 from .settings import TrainSettings
 from .step import TrainState, initial_state, make_step
-from .stepping import Diverged, Stretch, check_state, make_steps
+from .stepping import NotFinite, Stretch, check_state, make_steps
 from .task import Batch, Task
 
 Progress: TypeAlias = Callable[[str, int, int, str], None]
@@ -53,6 +53,10 @@ class Trained:
     state: Any
     step: int
     rows: tuple[dict[str, Any], ...]
+
+
+class Diverged(InputError):
+    """A loss, gradient or parameter that is not finite: the settings do not train this task."""
 
 
 def never() -> bool:
@@ -93,9 +97,9 @@ def fit(
         batches = (place_batch(batch, settings, mesh) for batch in stack.enter_context(made))
         try:
             return _train(task, settings, run, manager, state, notes, batches, progress, stop)
-        except Diverged as error:
+        except NotFinite as error:
             run.event("diverged", {"step": error.step, "what": error.what})
-            raise
+            raise Diverged(_diverged(run.folder, error, manager.latest_step())) from None
 
 
 def _train(
@@ -151,6 +155,14 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _plain(inner) for name, inner in value.items()}
     return [_plain(inner) for inner in value] if isinstance(value, (tuple, list)) else value
+
+
+def _diverged(folder: Path, error: NotFinite, last: int | None) -> str:
+    kept = "there is no checkpoint yet" if last is None else f"the checkpoint of step {last} stays"
+    return (
+        f"{folder}: training stopped at step {error.step}: {error.what} is not finite ({kept}); lower the learning "
+        "rate or the clip norm, or look at the clips of that step, and train in a new folder"
+    )
 
 
 def _due(step: int, every: int, steps: int) -> bool:

@@ -12,28 +12,19 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import jax
-
-from vtcd_jax.models.errors import InputError
 
 from .step import TrainState
 from .task import Batch, Figures
 
 
-class Diverged(InputError):
-    """A loss, gradient or parameter that is not finite: the settings do not train this task."""
+class NotFinite(Exception):
+    """What is not finite after which step (from 1)."""
 
     def __init__(self, step: int, what: str) -> None:
-        super().__init__(
-            f"training stopped at step {step}: {what} is not finite; lower the learning rate or the clip norm, or look "
-            "at the clips of that step, and train in a new folder"
-        )
+        super().__init__(step, what)
         self.step, self.what = step, what
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.step, self.what)
 
 
 @dataclass(frozen=True)
@@ -67,7 +58,7 @@ def make_steps(
     batches: on the device.
     report:  called after each step with the number of steps made and the last known figures.
 
-    Raises Diverged where a figure ``loss`` or ``gradient_norm`` is not finite.
+    Raises NotFinite where a figure ``loss`` or ``gradient_norm`` is not finite.
     """
     begun = finished = time.perf_counter()
     figures: list[dict[str, float]] = []
@@ -99,9 +90,9 @@ def make_steps(
 
 
 def check_state(state: TrainState) -> None:
-    """Raises Diverged where a parameter is not finite."""
+    """Raises NotFinite where a parameter is not finite."""
     if not all(jax.tree.leaves(jax.tree.map(_finite, state.params))):
-        raise Diverged(int(state.step), "a parameter")
+        raise NotFinite(int(state.step), "a parameter")
 
 
 @jax.jit
@@ -118,4 +109,4 @@ def _read(figures: Figures) -> tuple[dict[str, float], float]:
 def _check(figures: dict[str, float], step: int) -> None:
     for name, what in (("loss", "the loss"), ("gradient_norm", "the gradient")):
         if not math.isfinite(figures[name]):
-            raise Diverged(step, what)
+            raise NotFinite(step, what)

@@ -33,7 +33,7 @@ class Task:
     config:   what the task depends on, as JSON; a checkpoint of another config is refused. Where clips are read from
               files, put their hashes in.
     init:     key -> (params, state). ``params`` is trained. ``state`` is carried from step to step and changed by the
-              loss alone: batch statistics, queues, counters; an empty dict where there is none.
+              loss alone: batch statistics, queues, counters; an empty dict where there is none. Both hold numbers.
     batch:    (seed, step, size) -> the host arrays of a step with ``size`` clips; step counts from 0. A pure function,
               so that every resume sees the same clips. With worker processes it must pickle: a module's function, a
               ``functools.partial`` of one, or a frozen dataclass with ``__call__``.

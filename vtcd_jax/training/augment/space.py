@@ -32,7 +32,7 @@ def resized_crop(
         raise InputError(f"resized_crop: scale {scale} within (0, 1] and ratio {ratio} above 0, both from low to high")
     top, left, height, width = _box(rng, clip.shape[1], clip.shape[2], scale, ratio)
     box = (left, top, left + width, top + height)
-    frames = [Image.fromarray(frame).resize(size[::-1], Image.Resampling.BILINEAR, box=box) for frame in clip]
+    frames = [Image.fromarray(frame).resize((size[1], size[0]), Image.Resampling.BILINEAR, box=box) for frame in clip]
     return np.stack([np.asarray(frame) for frame in frames])
 
 
