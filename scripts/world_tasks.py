@@ -143,7 +143,7 @@ def autoencoder_loss(model: Model, readouts: Any, batch: Batch) -> tuple[jax.Arr
     """
     error, hidden = reconstruction_error(model, batch.clips["video"], batch.clips["token_mask"])
     loss = (error * hidden).sum() / hidden.sum()
-    return loss + error.mean(), {"hidden_error": loss}
+    return loss + error.mean(), {"train_hidden_error": loss}
 
 
 def reconstruction_error(model: Model, video: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -12,8 +12,10 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from .step import TrainState
 from .task import Batch, Figures
@@ -91,13 +93,13 @@ def make_steps(
 
 def check_state(state: TrainState) -> None:
     """Raises NotFinite where a parameter is not finite."""
-    if not all(jax.tree.leaves(jax.tree.map(_finite, state.params))):
+    if not _finite(state.params):
         raise NotFinite(int(state.step), "a parameter")
 
 
 @jax.jit
-def _finite(leaf: jax.Array) -> jax.Array:
-    return jax.numpy.isfinite(leaf).all()
+def _finite(tree: Any) -> jax.Array:
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
 
 
 def _read(figures: Figures) -> tuple[dict[str, float], float]:
