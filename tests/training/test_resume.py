@@ -56,6 +56,19 @@ def test_training_learns_and_writes_a_row_per_evaluation(whole):
     assert lines[0] == "step,clips,loss,gradient_norm,right,held_out" and len(lines) == 5
 
 
+def test_progress_counts_the_steps_of_all_calls(tmp_path):
+    calls = []
+
+    def progress(*call):
+        calls.append(call)
+
+    settings = dataclasses.replace(SETTINGS, steps=4, rate=Rate(0.02))
+    fit(TASK, settings, tmp_path / "run", progress=progress, stop=lambda: len(calls) == 2)
+    fit(TASK, settings, tmp_path / "run", progress=progress)
+    assert [call[:3] for call in calls] == [("train", done, 4) for done in (1, 2, 3, 4)]
+    assert calls[1][3].startswith("loss 1.")
+
+
 def test_rows_are_means_over_the_steps_since_the_last(whole, tmp_path):
     every = fit(TASK, dataclasses.replace(SETTINGS, evaluate_every=1), tmp_path / "run").rows
     for row, first in zip(whole[0].rows, (0, 5, 10, 15), strict=True):
