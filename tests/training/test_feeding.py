@@ -83,7 +83,7 @@ def failing(seed: int, step: int, size: int) -> Batch:
 
 @pytest.mark.parametrize("kind", ["threads", "processes"])
 def test_what_a_worker_raises_comes_when_its_step_does(kind):
-    with batches_ahead(failing, 0, 4, range(5), Workers(2, kind)) as batches:
+    with batches_ahead(failing, 0, 4, range(5), Workers(1, kind)) as batches:
         assert len([next(batches), next(batches)]) == 2
         with pytest.raises(InputError, match="clip_7.mp4: cannot be read"):
             next(batches)
