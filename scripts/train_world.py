@@ -3,8 +3,8 @@
     python scripts/train_world.py world-videomae              # trains, evaluates, writes models/weights/world-videomae
     python scripts/train_world.py world-tcow --clips 64000    # another model, another length
 
-Every batch is a function of (seed, step), so a run that was interrupted continues where its last checkpoint stands and
-sees the clips it would have seen. ``world_tasks.py`` and its neighbours say what each model learns.
+A run that was interrupted continues where its last checkpoint stands, and ends as it would have. ``world_tasks.py`` and
+its neighbours say what each model learns; the loop is ``vtcd_jax.training.fit``.
 
 Optimisation: AdamW with cosine decay, weights scaled by fan-in, averaged weights (EMA) for evaluation and shipping.
 """
@@ -12,29 +12,26 @@ Optimisation: AdamW with cosine decay, weights scaled by fan-in, averaged weight
 from __future__ import annotations
 
 import dataclasses
-import json
-import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+import sys
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
-import optax
 import tyro
 from tqdm import tqdm
-from world_tasks import CLASSIFY, RECONSTRUCT, Batch, Task, with_params
+from world_tasks import CLASSIFY, RECONSTRUCT, SmallModel, with_params
 from world_text import DESCRIBE
 from world_tracking import TRACK
 
-from vtcd_jax import models
-from vtcd_jax.models import Model, files
+from vtcd_jax import models, training
+from vtcd_jax.models import InputError, Model
+from vtcd_jax.tables import write_csv
+from vtcd_jax.training import Batch, Optimizer, Rate, Task, TrainSettings
 
 ROOT = Path(__file__).resolve().parents[1]
-State = dict[str, Any]
-TASKS = {
+SMALL_MODELS = {
     "world-videomae": CLASSIFY, "world-videomae-ssl": RECONSTRUCT, "world-tcow": TRACK, "world-internvideo": DESCRIBE,
 }  # fmt: skip
 
@@ -72,96 +69,65 @@ class Settings:
         return self.clips // self.batch
 
 
-def initial_state(task: Task, model: Model, optimizer: optax.GradientTransformation) -> State:
-    trained = {"model": model.params, "readouts": task.readouts(model)}
-    average = jax.tree.map(jnp.copy, trained)
-    step = jnp.zeros((), jnp.int32)
-    return {"trained": trained, "average": average, "moments": optimizer.init(trained), "step": step}
+def train_settings(settings: Settings) -> TrainSettings:
+    return TrainSettings(
+        steps=settings.steps,
+        batch=settings.batch,
+        rate=Rate(settings.rate, warmup=settings.warmup),
+        optimizer=Optimizer(weight_decay=settings.weight_decay, beta2=0.98),
+        average=settings.average,
+        seed=settings.seed,
+        evaluate_every=settings.evaluate_every,
+        checkpoint_every=settings.evaluate_every,
+    )
 
 
-def make_optimizer(settings: Settings) -> optax.GradientTransformation:
-    schedule = optax.warmup_cosine_decay_schedule(0.0, settings.rate, settings.warmup, settings.steps)
+def make_task(settings: Settings, small: SmallModel, untrained: Model) -> Task:
+    """The training of a small model and its read-outs; ``untrained`` gives its configuration."""
 
-    def decayed(params: Any) -> Any:
-        return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
+    def init(key: jax.Array) -> tuple[Any, Any]:
+        model = small.model(key)
+        return {"model": model.params, "readouts": small.readouts(model)}, {}
 
-    adam = optax.adamw(schedule, b2=0.98, weight_decay=settings.weight_decay, mask=decayed)
-    return optax.chain(optax.clip_by_global_norm(1.0), adam)
+    def loss(params: Any, state: Any, batch: Batch, step: jax.Array, keys: jax.Array) -> tuple[jax.Array, Any, Any]:
+        value, figures = small.loss(with_params(untrained, params["model"]), params["readouts"], batch)
+        return value, figures, state
 
+    def evaluate(params: Any, state: Any) -> dict[str, Any]:
+        return small.evaluate(with_params(untrained, params["model"]), settings.check, settings.seed)
 
-def make_step(settings: Settings, task: Task, model: Model, optimizer: optax.GradientTransformation) -> Any:
-    """(state, batch) -> (state, loss, figures), jitted."""
-
-    def loss_of(trained: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
-        return task.loss(with_params(model, trained["model"]), trained["readouts"], batch, key)
-
-    def step(state: State, batch: Batch) -> tuple[State, jax.Array, dict[str, jax.Array]]:
-        key = jax.random.fold_in(jax.random.key(settings.seed), state["step"])
-        (loss, figures), slope = jax.value_and_grad(loss_of, has_aux=True)(state["trained"], batch, key)
-        update, moments = optimizer.update(slope, state["moments"], state["trained"])
-        trained = optax.apply_updates(state["trained"], update)
-        decay = jnp.minimum(settings.average, (1 + state["step"]) / (10 + state["step"]))
-        average = jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, state["average"], trained)
-        state = {"trained": trained, "average": average, "moments": moments, "step": state["step"] + 1}
-        return state, loss, figures
-
-    return jax.jit(step, donate_argnums=0)
+    config = {"model": settings.name, "check": settings.check}
+    return Task(config, init, partial(batch_of, small), loss, evaluate)
 
 
-def batches(settings: Settings, task: Task, first: int) -> Iterator[Batch]:
-    """One batch per step, made one step ahead in a thread."""
-
-    def make(step: int) -> Batch:
-        return task.batch(settings.seed * 10_000_019 + step, settings.batch)
-
-    with ThreadPoolExecutor(1) as pool:
-        ahead = pool.submit(make, first)
-        for step in range(first, settings.steps):
-            ready = ahead.result()
-            ahead = pool.submit(make, step + 1)
-            yield ready
+def batch_of(small: SmallModel, seed: int, step: int, size: int) -> Batch:
+    return small.batch(seed * 10_000_019 + step, size)
 
 
-def train(settings: Settings, task: Task) -> tuple[Model, list[dict[str, Any]]]:
+def train(settings: Settings, small: SmallModel) -> tuple[Model, tuple[dict[str, Any], ...]]:
     """Trains from the last checkpoint, or from the start. Returns the model with averaged weights, and the log."""
-    import orbax.checkpoint as ocp
+    untrained = small.model(jax.random.key(settings.seed))
+    task = make_task(settings, small, untrained)
+    with tqdm(total=settings.steps, unit="step", mininterval=5) as bar:
 
-    model, optimizer = task.model(jax.random.key(settings.seed)), make_optimizer(settings)
-    state, log = initial_state(task, model, optimizer), []
-    folder = settings.work.resolve() / settings.name
-    folder.mkdir(parents=True, exist_ok=True)
-    manager = ocp.CheckpointManager(folder / "state", options=ocp.CheckpointManagerOptions(max_to_keep=2))
-    if (last := manager.latest_step()) is not None:
-        state = manager.restore(last, args=ocp.args.StandardRestore(state))
-        log = [row for row in json.loads((folder / "log.json").read_text()) if row["step"] <= last]
-    step = make_step(settings, task, model, optimizer)
-    seen, begun = [], time.time()
-    first = int(state["step"])
-    bar = tqdm(batches(settings, task, first), total=settings.steps, initial=first, unit="step", mininterval=5)
-    for index, batch in enumerate(bar, first + 1):
-        state, loss, figures = step(state, batch)
-        seen.append({"loss": loss, **figures})
-        if index % settings.evaluate_every == 0 or index == settings.steps:
-            averaged = with_params(model, state["average"]["model"])
-            row: dict[str, Any] = {"step": index, "clips": index * settings.batch}
-            row |= {name: float(np.mean([s[name] for s in seen])) for name in seen[0]}
-            row |= task.evaluate(averaged, settings.check, settings.seed)
-            log.append(row)
-            tqdm.write(f"{rounded(row)}  {len(seen) * settings.batch / (time.time() - begun):.0f} clips/s")
-            manager.save(index, args=ocp.args.StandardSave(state))
-            manager.wait_until_finished()
-            files.write_json(folder / "log.json", log)
-            seen, begun = [], time.time()
-    return with_params(model, jax.device_get(state["average"]["model"])), log
+        def progress(stage: str, done: int, total: int, detail: str) -> None:
+            if bar.n == 0:
+                bar.initial = done - 1
+            bar.set_postfix_str(detail, refresh=False)
+            bar.update(done - bar.n)
+
+        folder = settings.work.resolve() / settings.name
+        trained = training.fit(task, train_settings(settings), folder, progress=progress)
+    return with_params(untrained, jax.device_get(trained.average["model"])), trained.rows
 
 
 def rounded(figures: dict[str, Any]) -> dict[str, Any]:
     return {name: round(value, 4) if isinstance(value, float) else value for name, value in figures.items()}
 
 
-def ship(settings: Settings, task: Task, model: Model, log: list[dict[str, Any]]) -> dict[str, Any]:
+def ship(settings: Settings, small: SmallModel, model: Model, rows: tuple[dict[str, Any], ...]) -> dict[str, Any]:
     """Evaluates on fresh held-out clips, writes the model folder with its training log, and returns the figures."""
-    figures = rounded(task.evaluate(model, settings.held_out, settings.seed + 1))
+    figures = rounded(small.evaluate(model, settings.held_out, settings.seed + 1))
     recipe = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings) if f.name not in ("out", "work")}
     manifest = {
         "source": "scripts/train_world.py",
@@ -169,24 +135,26 @@ def ship(settings: Settings, task: Task, model: Model, log: list[dict[str, Any]]
         "trained_on": "vtcd_jax.data.world",
         "recipe": recipe,
         "figures": figures,
-        "versions": {"jax": jax.__version__, "optax": optax.__version__},
+        "versions": {name: version(name) for name in ("jax", "optax")},
     }
     out = settings.out / settings.name
-    finished, tokenizer = task.finish(model)
+    finished, tokenizer = small.finish(model)
     models.save(finished, out, manifest=manifest, tokenizer=tokenizer, overwrite=True)
-    names = list(log[0])
-    rows = [",".join(names), *(",".join(str(rounded(row)[name]) for name in names) for row in log)]
-    files.write_text(out / "training.csv", "\n".join(rows) + "\n")
+    write_csv(out / "training.csv", [rounded(row) for row in rows], list(rows[0]))
     return figures
 
 
 def main() -> None:
     settings = tyro.cli(Settings, description=__doc__)
-    if settings.name not in TASKS:
-        raise SystemExit(f"no task {settings.name!r}; there are {', '.join(TASKS)}")
-    task = TASKS[settings.name]
-    model, log = train(settings, task)
-    print(ship(settings, task, model, log))
+    try:
+        if settings.name not in SMALL_MODELS:
+            raise InputError(f"no small model {settings.name!r}; there are {', '.join(SMALL_MODELS)}")
+        small = SMALL_MODELS[settings.name]
+        model, rows = train(settings, small)
+        print(ship(settings, small, model, rows))
+    except InputError as error:
+        print(f"train_world.py: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 if __name__ == "__main__":

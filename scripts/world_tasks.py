@@ -1,14 +1,14 @@
 """What each small model learns from the synthetic world: its network, its batches, its loss and its figures.
 
-A task is a set of functions; ``train_world.py`` holds the loop that all share. Beside its own loss a task may train
-linear read-outs of the tokens for the true masks of target, occluder and container. They speed the start up several
-times and are dropped at the end.
+A small model is a set of functions; ``train_world.py`` makes a task of ``vtcd_jax.training`` of it. Beside its own loss
+it may train linear read-outs of the tokens for the true masks of target, occluder and container. They speed the start
+up several times and are dropped at the end.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,16 +21,16 @@ from vtcd_jax import models
 from vtcd_jax.data import Clips, world
 from vtcd_jax.models import Inputs, Model, videomae
 from vtcd_jax.models.tokenizer import Tokenizer
-
-Batch = dict[str, Any]
+from vtcd_jax.training import Batch
+from vtcd_jax.training.auxiliary import mask_loss, mask_readouts, token_shares
 
 
 @dataclass(frozen=True)
-class Task:
+class SmallModel:
     """model:    key -> the untrained network.
     readouts: model -> what is trained beside it and dropped (a pytree, may be empty).
     batch:    (seed, size) -> host arrays of one step.
-    loss:     (model, readouts, batch, key) -> (loss, {name: figure of this batch}); jitted.
+    loss:     (model, readouts, batch) -> (loss, {name: figure of this batch}); jitted.
     evaluate: (model, clips, seed) -> figures on as many held-out clips.
     finish:   trained model -> what is shipped, with its tokenizer where it has one.
     """
@@ -38,7 +38,7 @@ class Task:
     model: Callable[[jax.Array], Model]
     readouts: Callable[[Model], Any]
     batch: Callable[[int, int], Batch]
-    loss: Callable[[Model, Any, Batch, jax.Array], tuple[jax.Array, dict[str, jax.Array]]]
+    loss: Callable[[Model, Any, Batch], tuple[jax.Array, dict[str, jax.Array]]]
     evaluate: Callable[[Model, int, int], dict[str, Any]]
     finish: Callable[[Model], tuple[Model, Tokenizer | None]] = lambda model: (model, None)
 
@@ -58,23 +58,6 @@ def normalise(model: Model, video: jax.Array) -> jax.Array:
     return (video.astype(jnp.float32) / 255 - mean) / std
 
 
-def token_shares(masks: np.ndarray, grid: tuple[int, int, int]) -> np.ndarray:
-    """Masks [batch, time, height, width, kind] -> share of each token that they cover, [batch, t, h, w, kind]."""
-    b, frames, height, width, kinds = masks.shape
-    t, h, w = grid
-    return masks.reshape(b, t, frames // t, h, height // h, w, width // w, kinds).mean((2, 4, 6), dtype=np.float32)
-
-
-def mask_readouts(sites: Sequence[str], width: int) -> dict[str, jax.Array]:
-    return {site: jnp.zeros((width, MASK_KINDS)) for site in sites}
-
-
-def mask_loss(readouts: dict[str, jax.Array], seen: dict[str, jax.Array], shares: jax.Array) -> jax.Array:
-    """Binary cross-entropy of the read-outs with the tokens' shares, summed over sites."""
-    losses = [optax.sigmoid_binary_cross_entropy(seen[site] @ read, shares).mean() for site, read in readouts.items()]
-    return sum(losses, jnp.zeros(()))
-
-
 def held_out(count: int, seed: int) -> Clips:
     return world.clips(count, seed=seed + 1_000_003, split="held-out")
 
@@ -90,22 +73,20 @@ def classifier(key: jax.Array) -> Model:
 def classifier_readouts(model: Model) -> dict[str, jax.Array]:
     """After the middle and after the last block."""
     depth = model.config.depth
-    return mask_readouts([f"block_{i}/resid_post" for i in (depth // 2 - 1, depth - 1)], model.config.width)
+    return mask_readouts([f"block_{i}/resid_post" for i in (depth // 2 - 1, depth - 1)], model.config.width, MASK_KINDS)
 
 
 def classifier_batch(seed: int, size: int) -> Batch:
     video, label, masks = world.training_batch(seed, size)
-    return {"video": video, "label": label, "shares": token_shares(masks, (8, 6, 6))}
+    return Batch({"video": video, "label": label, "shares": token_shares(masks, (8, 6, 6))})
 
 
-def classifier_loss(
-    model: Model, readouts: Any, batch: Batch, key: jax.Array
-) -> tuple[jax.Array, dict[str, jax.Array]]:
-    output, seen = models.forward(model, Inputs(normalise(model, batch["video"])), capture=tuple(readouts))
+def classifier_loss(model: Model, readouts: Any, batch: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
+    output, seen = models.forward(model, Inputs(normalise(model, batch.clips["video"])), capture=tuple(readouts))
     assert output.logits is not None
-    loss = optax.softmax_cross_entropy_with_integer_labels(output.logits, batch["label"]).mean()
-    right = (output.logits.argmax(-1) == batch["label"]).mean()
-    return loss + mask_loss(readouts, seen, batch["shares"]), {"train_accuracy": right}
+    loss = optax.softmax_cross_entropy_with_integer_labels(output.logits, batch.clips["label"]).mean()
+    right = (output.logits.argmax(-1) == batch.clips["label"]).mean()
+    return loss + mask_loss(readouts, seen, batch.clips["shares"]), {"train_accuracy": right}
 
 
 def classifier_figures(model: Model, count: int, seed: int) -> dict[str, Any]:
@@ -134,7 +115,7 @@ def shuffled(video: np.ndarray, seed: int) -> np.ndarray:
     return np.stack([clip[rng.permutation(len(clip))] for clip in video])
 
 
-CLASSIFY = Task(classifier, classifier_readouts, classifier_batch, classifier_loss, classifier_figures)
+CLASSIFY = SmallModel(classifier, classifier_readouts, classifier_batch, classifier_loss, classifier_figures)
 
 
 # -- reconstruction (self-supervised) ------------------------------------------------------------------------------
@@ -152,19 +133,17 @@ def autoencoder_batch(seed: int, size: int) -> Batch:
     hidden in every frame cannot be told; what moves or stays can be told from the frames beside.
     """
     places = np.random.default_rng((seed, 5)).random((size, 8, 36)).argsort(-1) < 18
-    return {"video": world.training_batch(seed, size)[0], "token_mask": places.reshape(size, 8, 6, 6)}
+    return Batch({"video": world.training_batch(seed, size)[0], "token_mask": places.reshape(size, 8, 6, 6)})
 
 
-def autoencoder_loss(
-    model: Model, readouts: Any, batch: Batch, key: jax.Array
-) -> tuple[jax.Array, dict[str, jax.Array]]:
+def autoencoder_loss(model: Model, readouts: Any, batch: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Mean squared error of the normalised pixels of hidden patches, plus that of all.
 
     The original learns from hidden patches alone; but the score of a masked pass is taken with nothing hidden.
     """
-    error, hidden = reconstruction_error(model, batch["video"], batch["token_mask"])
+    error, hidden = reconstruction_error(model, batch.clips["video"], batch.clips["token_mask"])
     loss = (error * hidden).sum() / hidden.sum()
-    return loss + error.mean(), {"hidden_error": loss}
+    return loss + error.mean(), {"train_hidden_error": loss}
 
 
 def reconstruction_error(model: Model, video: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -191,7 +170,7 @@ def autoencoder_figures(model: Model, count: int, seed: int) -> dict[str, Any]:
     hidden, whole, plain = [], [], []
     for i in range(0, count, 50):
         video = jnp.asarray(clips.video[i : i + 50])
-        mask = jnp.asarray(autoencoder_batch(i, len(video))["token_mask"])
+        mask = jnp.asarray(autoencoder_batch(i, len(video)).clips["token_mask"])
         error, _ = run(model, video, mask)
         hidden.append(float((error * mask).sum() / mask.sum()))
         mean_error, spread = nothing_hidden(model, video)
@@ -201,7 +180,7 @@ def autoencoder_figures(model: Model, count: int, seed: int) -> dict[str, Any]:
     return {"held_out_clips": count} | {name: float(np.mean(values)) for name, values in figures.items()}
 
 
-RECONSTRUCT = Task(autoencoder, lambda model: {}, autoencoder_batch, autoencoder_loss, autoencoder_figures)
+RECONSTRUCT = SmallModel(autoencoder, lambda model: {}, autoencoder_batch, autoencoder_loss, autoencoder_figures)
 
 
 def with_params(model: Model, params: Any) -> Model:

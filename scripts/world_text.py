@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from world_tasks import MASK_KINDS, Batch, Task, mask_loss, mask_readouts, normalise, shuffled, token_shares
+from world_tasks import MASK_KINDS, SmallModel, normalise, shuffled
 
 from vtcd_jax import models
 from vtcd_jax.data import world, world_sentences
@@ -24,6 +24,9 @@ from vtcd_jax.models import Inputs, Model, internvideo
 from vtcd_jax.models.clip import MEAN, STD
 from vtcd_jax.models.prompts import with_prompts
 from vtcd_jax.models.tokenizer import PIECES, WORD_END, Tokenizer, from_merges
+from vtcd_jax.training import Batch
+from vtcd_jax.training.auxiliary import mask_loss, mask_readouts, token_shares
+from vtcd_jax.training.losses import contrastive
 
 FRAMES, SIZE, CONTEXT = 8, 48, 24
 CONFIG = world.WorldConfig(size=SIZE, frames=FRAMES)
@@ -63,8 +66,8 @@ def matcher_readouts(model: Model) -> dict[str, dict[str, jax.Array]]:
     """now: the masks, from the frames' tokens.  near: the masks of the frames before and after, from what the
     extractors see, which teaches their convolutions to look along time."""
     width, extractors = model.config.width, len(model.config.extractor_blocks)
-    now = mask_readouts([f"block_{i}/resid_post" for i in (1, 3)], width)
-    near = {f"extractor_{j + 1}/memory": jnp.zeros((width, 2 * MASK_KINDS)) for j in range(extractors)}
+    now = mask_readouts([f"block_{i}/resid_post" for i in (1, 3)], width, MASK_KINDS)
+    near = mask_readouts([f"extractor_{j + 1}/memory" for j in range(extractors)], width, 2 * MASK_KINDS)
     return {"now": now, "near": near}
 
 
@@ -78,33 +81,33 @@ def matcher_batch(seed: int, size: int) -> Batch:
     captions = [world_sentences.caption(c.label, int(rng.integers(world_sentences.TRAINED)), what(c)) for c in clips]
     masks = np.stack([np.stack([c.target, c.occluder, c.container], axis=-1) for c in clips])
     look = [(c.label * len(COLOURS) + COLOURS.index(c.colour)) * len(SHAPES) + SHAPES.index(c.shape) for c in clips]
-    return {
+    arrays = {
         "video": np.stack([c.video for c in clips]),
         "label": np.array([c.label for c in clips], np.int32),
-        "text": ids(classes + captions),
-        "said": np.array(look, np.int32),
+        "caption": ids(captions),
+        "meaning": np.array(look, np.int32),
         "shares": token_shares(masks, (FRAMES, SIZE // 8, SIZE // 8)),
     }
+    return Batch(arrays, {"classes": ids(classes)})
 
 
 def what(clip: WorldClip) -> str:
     return world_sentences.thing(clip.colour, clip.shape)
 
 
-def matcher_loss(model: Model, readouts: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
-    inputs = Inputs(normalise(model, batch["video"]), text=batch["text"])
+def matcher_loss(model: Model, readouts: Any, batch: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
+    text = jnp.concatenate([batch.shared["classes"], batch.clips["caption"]])
+    inputs = Inputs(normalise(model, batch.clips["video"]), text=text)
     output, seen = models.forward(model, inputs, capture=(*readouts["now"], *readouts["near"]))
     assert output.logits is not None
     classes, captions = output.logits[:, : len(CLASSES)], output.logits[:, len(CLASSES) :]
-    loss = optax.softmax_cross_entropy_with_integer_labels(classes, batch["label"]).mean()
-    same = (batch["said"][:, None] == batch["said"]).astype(jnp.float32)
-    same = same / same.sum(1, keepdims=True)
-    both = optax.softmax_cross_entropy(captions, same) + optax.softmax_cross_entropy(captions.T, same)
-    shares = jnp.pad(batch["shares"], ((0, 0), (1, 1), (0, 0), (0, 0), (0, 0)))
+    loss = optax.softmax_cross_entropy_with_integer_labels(classes, batch.clips["label"]).mean()
+    shares = jnp.pad(batch.clips["shares"], ((0, 0), (1, 1), (0, 0), (0, 0), (0, 0)))
     near = jnp.concatenate([shares[:, :-2], shares[:, 2:]], axis=-1)
-    loss += 0.25 * both.mean() + mask_loss(readouts["now"], seen, batch["shares"])
+    loss += 0.25 * contrastive(captions, batch.clips["meaning"]).mean()
+    loss += mask_loss(readouts["now"], seen, batch.clips["shares"])
     loss += mask_loss(readouts["near"], seen, near)
-    return loss, {"train_accuracy": (classes.argmax(-1) == batch["label"]).mean()}
+    return loss, {"train_accuracy": (classes.argmax(-1) == batch.clips["label"]).mean()}
 
 
 def matcher_figures(model: Model, count: int, seed: int) -> dict[str, Any]:
@@ -154,4 +157,6 @@ def with_class_sentences(model: Model) -> tuple[Model, Tokenizer]:
     return with_prompts(model, CLASSES, tokenizer()), tokenizer()
 
 
-DESCRIBE = Task(matcher, matcher_readouts, matcher_batch, matcher_loss, matcher_figures, finish=with_class_sentences)
+DESCRIBE = SmallModel(
+    matcher, matcher_readouts, matcher_batch, matcher_loss, matcher_figures, finish=with_class_sentences
+)

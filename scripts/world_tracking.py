@@ -12,12 +12,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from world_tasks import Batch, Task
+from world_tasks import SmallModel
 
 from vtcd_jax import models
 from vtcd_jax.data import tracking, world
 from vtcd_jax.data.world import WorldClip
 from vtcd_jax.models import Inputs, Model, tcow
+from vtcd_jax.training import Batch
+from vtcd_jax.training.losses import soft_jaccard
 
 FRAMES, SIZE, STRIDE = 16, 48, 4
 KIND_WEIGHTS = (1.0, 0.5, 0.5)
@@ -49,12 +51,14 @@ def batch_of(clips: list[WorldClip]) -> Batch:
     )
     prop = np.stack([clip.occluder | clip.container for clip in clips])
     truth, occlusion = tracking.tracked(target, whole, prop, contained)
-    return {
-        "video": video,
-        "query": tracking.query_mask(whole).astype(np.uint8),
-        "truth": truth.astype(np.uint8),
-        "occlusion": occlusion.astype(np.float32),
-    }
+    return Batch(
+        {
+            "video": video,
+            "query": tracking.query_mask(whole).astype(np.uint8),
+            "truth": truth.astype(np.uint8),
+            "occlusion": occlusion.astype(np.float32),
+        }
+    )
 
 
 def predicted_masks(model: Model, video: jax.Array, query: jax.Array) -> jax.Array:
@@ -65,17 +69,15 @@ def predicted_masks(model: Model, video: jax.Array, query: jax.Array) -> jax.Arr
     return masks
 
 
-def tracker_loss(model: Model, readouts: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
-    logits = predicted_masks(model, batch["video"], batch["query"])
-    truth = batch["truth"].astype(jnp.float32)
-    frames = 1 + 4 * batch["occlusion"][..., None]  # [batch, time, 1]
+def tracker_loss(model: Model, readouts: Any, batch: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
+    logits = predicted_masks(model, batch.clips["video"], batch.clips["query"])
+    truth = batch.clips["truth"].astype(jnp.float32)
+    frames = 1 + 4 * batch.clips["occlusion"][..., None]  # [batch, time, 1]
     entropy = optax.sigmoid_binary_cross_entropy(logits, truth)
     entropy = (entropy * (1 + 2 * truth)).mean((2, 3))  # [batch, time, kind]
     weights = jnp.asarray(KIND_WEIGHTS)
     loss = (entropy * frames * weights).mean((0, 1)).sum()
-    likely = jax.nn.sigmoid(logits[..., 0])
-    both = (likely * truth[..., 0]).sum((2, 3))
-    jaccard = 1 - both / (likely + truth[..., 0] - likely * truth[..., 0]).sum((2, 3)).clip(1.0)
+    jaccard = soft_jaccard(logits[..., 0], truth[..., 0])
     loss += (jaccard * frames[..., 0]).sum() / frames.sum()
     hard = (logits[..., 0] > 0) & (truth[..., 0] > 0)
     either = (logits[..., 0] > 0) | (truth[..., 0] > 0)
@@ -89,10 +91,10 @@ def tracker_figures(model: Model, count: int, seed: int) -> dict[str, Any]:
     ious, occlusions = [], []
     for i in range(0, count, 50):
         batch = batch_of(clips[i : i + 50])
-        found = np.asarray(run(model, batch["video"], batch["query"])) > 0
-        truth = batch["truth"].astype(bool)
+        found = np.asarray(run(model, batch.clips["video"], batch.clips["query"])) > 0
+        truth = batch.clips["truth"].astype(bool)
         ious.append(np.stack([tracking.mask_iou(found[..., k], truth[..., k]) for k in range(3)], axis=-1))
-        occlusions.append(batch["occlusion"])
+        occlusions.append(batch.clips["occlusion"])
     iou, occlusion = np.concatenate(ious), np.concatenate(occlusions)  # [clip, time, kind], [clip, time]
     hidden = np.where((occlusion >= 1)[..., None], iou, np.nan)
     later = iou[:, 1:]  # the query shows frame 0
@@ -112,29 +114,26 @@ def _mean(iou: np.ndarray) -> float:
     return float(np.nanmean(iou[has_any], axis=1).mean()) if has_any.any() else float("nan")
 
 
-TRACK = Task(tracker, lambda model: {}, tracker_batch, tracker_loss, tracker_figures)
+TRACK = SmallModel(tracker, lambda model: {}, tracker_batch, tracker_loss, tracker_figures)
 
 
 def mask_head_ceiling(count: int = 56, steps: int = 300, seed: int = 0) -> float:
     """Mean target IoU when the pooled logits (stride 4) are fitted to the truth itself: what the mask head allows."""
     clips = [world.sample(seed + i, i % len(world.CLASSES), split="held-out") for i in range(count)]
-    truth = jnp.asarray(np.stack([clip.target_whole for clip in clips]), jnp.float32)[..., None]
+    truth = jnp.asarray(np.stack([clip.target_whole for clip in clips]), jnp.float32)
     optimizer = optax.adam(0.3)
 
     def loss_of(pooled: jax.Array) -> jax.Array:
-        logits = tcow.coarse(pooled, STRIDE, "bilinear")
-        likely = jax.nn.sigmoid(logits)
-        both = (likely * truth).sum((2, 3))
-        return (1 - both / (likely + truth - likely * truth).sum((2, 3))).mean()
+        return soft_jaccard(tcow.coarse(pooled, STRIDE, "bilinear")[..., 0], truth).mean()
 
     @jax.jit
     def step(pooled: jax.Array, moments: Any) -> tuple[jax.Array, Any]:
         update, moments = optimizer.update(jax.grad(loss_of)(pooled), moments)
         return optax.apply_updates(pooled, update), moments  # type: ignore[return-value]
 
-    pooled = truth - 0.5
+    pooled = truth[..., None] - 0.5
     moments = optimizer.init(pooled)
     for _ in range(steps):
         pooled, moments = step(pooled, moments)
     found = np.asarray(tcow.coarse(pooled, STRIDE, "bilinear"))[..., 0] > 0
-    return _mean(tracking.mask_iou(found, np.asarray(truth)[..., 0] > 0))
+    return _mean(tracking.mask_iou(found, np.asarray(truth) > 0))

@@ -1,0 +1,32 @@
+"""Several augmentations as one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+Augmentation: TypeAlias = Callable[[np.random.Generator, np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Chain:
+    """(rng, clip) -> clip: ``parts`` one after the other. Pickles where they do.
+
+    Each part draws from a stream of its own: leaving one out at the end, or changing its options, leaves the draws of
+    the others as they are.
+    """
+
+    parts: tuple[Augmentation, ...]
+
+    def __call__(self, rng: np.random.Generator, clip: np.ndarray) -> np.ndarray:
+        for stream, part in zip(rng.spawn(len(self.parts)), self.parts, strict=True):
+            clip = part(stream, clip)
+        return clip
+
+
+def chain(*parts: Augmentation) -> Chain:
+    """The augmentations one after the other."""
+    return Chain(parts)

@@ -1,0 +1,54 @@
+"""optax's optimisers from our settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from .settings import Optimizer, Rate
+
+
+def learning_rate(rate: Rate, steps: int) -> optax.Schedule:
+    """step (from 0) -> learning rate, as ``Rate`` says."""
+    if rate.schedule == "cosine":
+        return optax.warmup_cosine_decay_schedule(rate.first, rate.highest, rate.warmup, steps)
+    if rate.schedule == "whole-cosine":
+        whole = optax.cosine_decay_schedule(rate.highest, steps)
+        return _warmed(rate, whole, float(np.asarray(whole(rate.warmup))))
+    drops = dict.fromkeys(rate.drops, rate.factor)
+    return _warmed(rate, optax.piecewise_constant_schedule(rate.highest, drops), rate.highest)
+
+
+def _warmed(rate: Rate, after: optax.Schedule, reached: float) -> optax.Schedule:
+    """Linear from ``rate.first`` to ``reached`` over the warm-up, then ``after``, whose steps count from the start."""
+
+    def schedule(step: Any) -> Any:
+        share = jnp.minimum(step / max(rate.warmup, 1), 1.0)
+        return jnp.where(step < rate.warmup, rate.first + share * (reached - rate.first), after(step))
+
+    return schedule
+
+
+def make_optimizer(optimizer: Optimizer, rate: Rate, steps: int) -> optax.GradientTransformation:
+    """Clipping, weight decay and update, in this order."""
+    schedule = learning_rate(rate, steps)
+    parts: list[optax.GradientTransformation] = []
+    if optimizer.clip_norm is not None:
+        parts += [optax.clip_by_global_norm(optimizer.clip_norm)]
+    mask = _matrices if optimizer.decayed == "matrices" else None
+    b1, b2, decay = optimizer.beta1, optimizer.beta2, optimizer.weight_decay
+    if optimizer.kind == "adamw":
+        parts += [optax.adamw(schedule, b1=b1, b2=b2, weight_decay=decay, mask=mask)]
+    elif optimizer.kind == "adam":
+        parts += [optax.add_decayed_weights(decay, mask), optax.adam(schedule, b1=b1, b2=b2)]
+    else:
+        parts += [optax.add_decayed_weights(decay, mask), optax.sgd(schedule, momentum=optimizer.momentum)]
+    return optax.chain(*parts)
+
+
+def _matrices(params: Any) -> Any:
+    return jax.tree.map(lambda leaf: leaf.ndim > 1, params)

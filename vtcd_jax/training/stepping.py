@@ -1,0 +1,114 @@
+"""Steps one after the other, the host one step behind the device.
+
+While the device computes a step, the host makes the next batch ready and reads the figures of the step before. So a
+loss that is not finite ends the training one step after it, at the latest, and before a checkpoint is saved.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from .step import TrainState
+from .task import Batch, Figures
+
+
+class NotFinite(Exception):
+    """What is not finite after which step (from 1)."""
+
+    def __init__(self, step: int, what: str) -> None:
+        super().__init__(step, what)
+        self.step, self.what = step, what
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Steps that were made without a pause.
+
+    state:   after the last of them.
+    figures: of each step.
+    seconds: that they took.
+    idle:    seconds of these in which the device had nothing to do, because the next batch was not there.
+    stopped: whether ``stop`` asked for the end.
+    """
+
+    state: TrainState
+    figures: list[dict[str, float]]
+    seconds: float
+    idle: float
+    stopped: bool
+
+
+def make_steps(
+    update: Callable[[TrainState, Batch], tuple[TrainState, Figures]],
+    state: TrainState,
+    batches: Iterator[Batch],
+    steps: range,
+    report: Callable[[int, dict[str, float] | None], None],
+    stop: Callable[[], bool],
+) -> Stretch:
+    """Makes ``steps`` (from 0), fewer where ``stop`` says so.
+
+    batches: on the device.
+    report:  called after each step with the number of steps made and the last known figures.
+
+    Raises NotFinite where a figure ``loss`` or ``gradient_norm`` is not finite.
+    """
+    begun = finished = time.perf_counter()
+    figures: list[dict[str, float]] = []
+    waiting: deque[Future] = deque()
+    idle, stopped = 0.0, False
+
+    def read_one() -> None:
+        nonlocal finished
+        values, finished = waiting.popleft().result()
+        _check(values, steps[len(figures)] + 1)
+        figures.append(values)
+
+    with ThreadPoolExecutor(1) as reader:
+        for step in steps:
+            batch = next(batches)
+            if waiting and waiting[0].done():
+                read_one()
+            idle += 0.0 if waiting else max(0.0, time.perf_counter() - finished)
+            state, values = update(state, batch)
+            waiting.append(reader.submit(_read, values))
+            if len(waiting) > 1:
+                read_one()
+            report(step + 1, figures[-1] if figures else None)
+            if stopped := stop():
+                break
+        while waiting:
+            read_one()
+    return Stretch(state, figures, time.perf_counter() - begun, idle, stopped)
+
+
+def check_state(state: TrainState) -> None:
+    """Raises NotFinite where a parameter is not finite."""
+    if not _finite(state.params):
+        raise NotFinite(int(state.step), "a parameter")
+
+
+@jax.jit
+def _finite(tree: Any) -> jax.Array:
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
+
+
+def _read(figures: Figures) -> tuple[dict[str, float], float]:
+    """The figures on the host, and when they were there."""
+    values = jax.device_get(figures)
+    return {name: float(value) for name, value in values.items()}, time.perf_counter()
+
+
+def _check(figures: dict[str, float], step: int) -> None:
+    for name, what in (("loss", "the loss"), ("gradient_norm", "the gradient")):
+        if not math.isfinite(figures[name]):
+            raise NotFinite(step, what)
