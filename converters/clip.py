@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from vtcd_jax.models.errors import InputError
+from vtcd_jax.base.errors import InputError
 from vtcd_jax.models.text import VideoTextConfig
 
 from .layouts import Layout

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vtcd_jax.models.errors import InputError
+from vtcd_jax.base.errors import InputError
 
 from .safetensors_file import read_safetensors
 from .signatures import WEIGHT_ENDINGS, refuse_other_kinds

@@ -13,8 +13,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from vtcd_jax.models import files, registry
-from vtcd_jax.models.errors import InputError
+from vtcd_jax.base import files
+from vtcd_jax.base.errors import InputError
+from vtcd_jax.models import registry
 from vtcd_jax.models.types import Model
 
 from .containers import Container, open_checkpoint

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vtcd_jax.models.errors import InputError
+from vtcd_jax.base.errors import InputError
 
 from .containers import read_json
 from .tensors import file_size

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
 
-from vtcd_jax.models.errors import InputError, nearest
+from vtcd_jax.base.errors import InputError, nearest
 
 from .containers import Container
 from .finding import CONTAINERS, WRAPPERS, find_weights

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vtcd_jax.base.errors import InputError
 from vtcd_jax.models import registry
-from vtcd_jax.models.errors import InputError
 from vtcd_jax.models.types import Preprocessing
 
 from .containers import Container, read_json

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from vtcd_jax.models.errors import InputError
+from vtcd_jax.base.errors import InputError
 
 from .tensors import MAX_AXES, file_size
 

@@ -12,7 +12,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from vtcd_jax.models.errors import InputError
+from vtcd_jax.base.errors import InputError
 
 from .tensors import MAX_AXES, STORED, LazyTensor, file_size, row_major
 

@@ -12,8 +12,9 @@ import time
 import jax
 import numpy as np
 
-from vtcd_jax.models import example_inputs, files, forward, registry, staged
-from vtcd_jax.models.errors import InputError
+from vtcd_jax.base import files
+from vtcd_jax.base.errors import InputError
+from vtcd_jax.models import example_inputs, forward, registry, staged
 from vtcd_jax.models.types import Inputs, Model, Output
 
 # Relative to the largest magnitude; rounding alone differs by less.

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from vtcd_jax.models.errors import nearest
+from vtcd_jax.base.errors import nearest
 
 
 @dataclass(frozen=True)

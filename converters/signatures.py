@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from vtcd_jax.models.errors import InputError
+from vtcd_jax.base.errors import InputError
 
 HEAD = 64 * 2**10
 MAX_JSON = 2**20

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from vtcd_jax.models.errors import InputError
+from vtcd_jax.base.errors import InputError
 from vtcd_jax.models.tcow import FLAGS, MASKS, SIZES, TCOWConfig
 
 from .layouts import WRAPPERS, Layout

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vtcd_jax.models.errors import InputError
+from vtcd_jax.base.errors import InputError
 
 # Name -> how the bytes are stored (little endian). bfloat16 is the upper half of a float32.
 STORED = {

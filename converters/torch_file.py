@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vtcd_jax.models.errors import InputError
+from vtcd_jax.base.errors import InputError
 
 from .pickle_names import PLAIN_NAMES, lookup
 from .pickles import MAX_BYTES, Constructor, PickleError, read_pickle

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from vtcd_jax.base.errors import InputError, nearest
 from vtcd_jax.models import forward, sites
-from vtcd_jax.models.errors import InputError, nearest
 from vtcd_jax.models.types import Inputs, Model, Output
 
 from .npz import NpzArray, read_npz

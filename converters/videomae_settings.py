@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vtcd_jax.models.errors import InputError
+from vtcd_jax.base.errors import InputError
 
 from .settings import HUB_IGNORED, Vocabulary
 from .sizes import Shapes, check_sizes, count_blocks, heads_of, mlp_ratio, shape_of

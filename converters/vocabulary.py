@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from vtcd_jax.models.errors import InputError
+from vtcd_jax.base.errors import InputError
 from vtcd_jax.models.prompts import with_prompts
 from vtcd_jax.models.tokenizer import MERGES, VOCABULARY, Tokenizer, read_tokenizer
 from vtcd_jax.models.types import Model

@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 import jax
 import numpy as np
 
-from vtcd_jax.models import files, store
-from vtcd_jax.models.errors import InputError
+from vtcd_jax.base import files
+from vtcd_jax.base.errors import InputError
+from vtcd_jax.models import store
 from vtcd_jax.models.tokenizer import Tokenizer
 from vtcd_jax.models.types import Model
 

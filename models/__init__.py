@@ -4,7 +4,8 @@
 changed; ``load`` reads a converted or shipped model folder. Imports nothing of the rest of the library.
 """
 
-from .errors import InputError, nearest
+from vtcd_jax.base.errors import InputError, nearest
+
 from .keys import Seed, as_key
 from .prompts import with_prompts
 from .registry import build, families, param_shapes

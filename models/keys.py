@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .errors import InputError
+from vtcd_jax.base.errors import InputError
 
 Seed = jax.Array | np.ndarray | SupportsIndex
 """A key of ``jax.random``, or the whole number that ``jax.random.key`` makes one of."""

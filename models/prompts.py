@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .errors import InputError
+from vtcd_jax.base.errors import InputError
+
 from .taps import Tap
 from .text import TextTower, VideoTextConfig
 from .tokenizer import Tokenizer

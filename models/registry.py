@@ -11,7 +11,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from .errors import InputError
+from vtcd_jax.base.errors import InputError
+
 from .keys import Seed, as_key
 from .taps import Tap, example_inputs
 from .types import Family, Inputs, Model, Preprocessing

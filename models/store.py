@@ -16,8 +16,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from . import files
-from .errors import InputError, nearest
+from vtcd_jax.base import files
+from vtcd_jax.base.errors import InputError, nearest
+
 from .registry import build, family, param_shapes
 from .taps import example_inputs, forward
 from .tokenizer import Tokenizer, read_tokenizer

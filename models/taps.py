@@ -13,7 +13,8 @@ from collections.abc import Collection, Mapping
 import jax
 import jax.numpy as jnp
 
-from .errors import InputError, nearest
+from vtcd_jax.base.errors import InputError, nearest
+
 from .types import Edit, Inputs, Model, Output
 
 

@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from . import files
-from .errors import InputError
+from vtcd_jax.base import files
+from vtcd_jax.base.errors import InputError
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 VOCABULARY, MERGES = "vocab.json", "merges.txt"

@@ -15,7 +15,7 @@ import numpy as np
 from flax import linen as nn
 from flax import struct
 
-from .errors import InputError
+from vtcd_jax.base.errors import InputError
 
 
 @struct.dataclass

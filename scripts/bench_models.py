@@ -27,12 +27,12 @@ import numpy as np
 from bench_tools import Ask, difference, has_torch, matmul_rate, seconds, torch_process, without_torch
 from safetensors.numpy import load_file
 
+from vtcd_jax.base import files
 from vtcd_jax.models import (
     Inputs,
     build,
     clip,
     example_inputs,
-    files,
     forward,
     internvideo,
     macs,

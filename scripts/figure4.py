@@ -16,7 +16,7 @@ from removal import CONTROL, ORDERS, Drawn, Removal, areas, draw, groups_of, hal
 from tqdm import tqdm
 
 import vtcd_jax as vtcd
-from vtcd_jax.tables import write_csv
+from vtcd_jax.runs.tables import write_csv
 
 STYLES = {
     "CRIS": "#c1121f", "occlusion": "#1d6fb8", "integrated gradients": "#2a9d58", "random order": "#777777",

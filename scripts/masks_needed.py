@@ -24,6 +24,7 @@ from scipy import stats
 from tqdm import tqdm
 
 import vtcd_jax as vtcd
+from vtcd_jax.base import files
 from vtcd_jax.concepts import Concepts, load_concepts, save_concepts
 from vtcd_jax.data import Clips
 from vtcd_jax.data.inputs import seen_clips
@@ -33,7 +34,7 @@ from vtcd_jax.importance.engine import score_blocks, tasks
 from vtcd_jax.importance.estimators import from_rows
 from vtcd_jax.importance.support import Support
 from vtcd_jax.importance.targets import find_targets
-from vtcd_jax.models import Model, files
+from vtcd_jax.models import Model
 
 SMOOTH = {
     "world-videomae": ("log_probability", "margin"),

@@ -55,7 +55,7 @@ def make_source(path: str, gib: float) -> None:
     import numpy as np
 
     from tests.converters.torch_writer import write_torch
-    from vtcd_jax.models.files import save_safetensors
+    from vtcd_jax.base.files import save_safetensors
 
     per_block = 4 * sum(math.prod(shape) for name, shape in shapes(1).items() if name.startswith("blocks"))
     wanted = shapes(round(gib * 2**30 / per_block))

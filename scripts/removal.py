@@ -19,9 +19,10 @@ import numpy as np
 from scipy import stats
 
 import vtcd_jax as vtcd
+from vtcd_jax import world
 from vtcd_jax.concepts import Concepts, SlicConfig, random_groups
 from vtcd_jax.concepts.config import Proposals
-from vtcd_jax.data import Clips, world
+from vtcd_jax.data import Clips
 from vtcd_jax.data.inputs import seen_clips
 from vtcd_jax.importance import Explicit, Importance, Support, find_targets, integrated_gradients, occlusion, scores
 from vtcd_jax.importance.curves import removal_counts

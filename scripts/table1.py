@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 import vtcd_jax as vtcd
 from vtcd_jax.concepts.config import Proposals
-from vtcd_jax.tables import write_csv
+from vtcd_jax.runs.tables import write_csv
 
 PROPOSALS: dict[Proposals, str] = {"slic": "tubelets", "crops": "random crops"}
 METHODS = ("CRIS", "occlusion", "integrated gradients", "random order")

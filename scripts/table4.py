@@ -22,13 +22,14 @@ from removal import half_width
 from tqdm import tqdm
 
 import vtcd_jax as vtcd
+from vtcd_jax import world
 from vtcd_jax.concepts import NmfConfig, SlicConfig, best_overlap, random_overlaps
 from vtcd_jax.concepts.config import Proposals
 from vtcd_jax.concepts.tubelets import cell_counts
-from vtcd_jax.data import Clips, world
+from vtcd_jax.data import Clips
 from vtcd_jax.data.inputs import clip_inputs
 from vtcd_jax.models import Model, forward
-from vtcd_jax.tables import write_csv
+from vtcd_jax.runs.tables import write_csv
 
 MASKS = ("target", "target_whole", "occluder", "container")
 OUTPUTS = {"target_whole": 0, "occluder": 1, "container": 2}  # channels of a tracker's masks

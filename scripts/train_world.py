@@ -27,7 +27,7 @@ from world_tracking import TRACK
 
 from vtcd_jax import models, training
 from vtcd_jax.models import InputError, Model
-from vtcd_jax.tables import write_csv
+from vtcd_jax.runs.tables import write_csv
 from vtcd_jax.training import Batch, Optimizer, Rate, Task, TrainSettings
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -17,8 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from vtcd_jax import models
-from vtcd_jax.data import Clips, world
+from vtcd_jax import models, world
+from vtcd_jax.data import Clips
 from vtcd_jax.models import Inputs, Model, videomae
 from vtcd_jax.models.tokenizer import Tokenizer
 from vtcd_jax.training import Batch

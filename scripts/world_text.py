@@ -17,8 +17,8 @@ import numpy as np
 import optax
 from world_tasks import MASK_KINDS, SmallModel, normalise, shuffled
 
-from vtcd_jax import models
-from vtcd_jax.data import world, world_sentences
+from vtcd_jax import models, world
+from vtcd_jax.data import world_sentences
 from vtcd_jax.data.world import CLASSES, COLOURS, SHAPES, WorldClip
 from vtcd_jax.models import Inputs, Model, internvideo
 from vtcd_jax.models.clip import MEAN, STD

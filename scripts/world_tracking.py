@@ -14,8 +14,8 @@ import numpy as np
 import optax
 from world_tasks import SmallModel
 
-from vtcd_jax import models
-from vtcd_jax.data import tracking, world
+from vtcd_jax import models, world
+from vtcd_jax.data import tracking
 from vtcd_jax.data.world import WorldClip
 from vtcd_jax.models import Inputs, Model, tcow
 from vtcd_jax.training import Batch

@@ -333,7 +333,7 @@ def test_wrong_usage(tmp_path, monkeypatch, arguments, words):
 
 
 # -- the output folder ----------------------------------------------------------------------------------------------
-HOLD = "import pathlib, sys; from vtcd_jax.locks import acquire\nlock = acquire(pathlib.Path(sys.argv[1]))\n"
+HOLD = "import pathlib, sys; from vtcd_jax.runs.lock import acquire\nlock = acquire(pathlib.Path(sys.argv[1]))\n"
 
 
 def test_an_output_folder_in_use(finished, job, root):

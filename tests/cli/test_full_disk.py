@@ -60,7 +60,7 @@ def test_a_disk_that_fills_up_again_and_again(finished, job, tmp_path, monkeypat
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         fsync(descriptor)
 
-    monkeypatch.setattr("vtcd_jax.models.files.os.fsync", full)
+    monkeypatch.setattr("vtcd_jax.base.files.os.fsync", full)
     there = []
     for files in range(0, 60, 3):  # room for a little more every time
         room[0] = files
@@ -105,7 +105,7 @@ def test_a_ranking_on_a_disk_that_fills_up_goes_on(discovered, ranked, tmp_path,
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         fsync(descriptor)
 
-    monkeypatch.setattr("vtcd_jax.models.files.os.fsync", full)
+    monkeypatch.setattr("vtcd_jax.base.files.os.fsync", full)
     said = vtcd("rank", run, *shard, "--quiet")
     assert said.code == 1 and len(said.err.splitlines()) == 1
     assert_full(said.err, run, "No space left on device", "go on with the same command")
@@ -201,7 +201,7 @@ def test_a_conversion_on_a_full_disk_leaves_nothing(golden, tmp_path, monkeypatc
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("vtcd_jax.models.files.os.fsync", full)
+    monkeypatch.setattr("vtcd_jax.base.files.os.fsync", full)
     said = vtcd("convert", checkpoint, tmp_path / "model", "--config", config)
     assert said.code == 1 and said.out == "" and len(said.err.splitlines()) == 1
     assert_full(said.err, tmp_path / "model", "No space left on device", "start again")

@@ -98,7 +98,7 @@ def rows_of(run):
 WORKING = """
 import hashlib, signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from vtcd_jax.pipeline.interrupts import graceful_interrupt
+from vtcd_jax.runs.interrupts import graceful_interrupt
 with graceful_interrupt() as asked:
     print("begun", flush=True)
     for block in range(3):

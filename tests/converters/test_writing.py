@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from vtcd_jax import models
-from vtcd_jax.models import InputError, files
+from vtcd_jax.base import files
+from vtcd_jax.models import InputError
 
 from .tools import assert_same, convert_only, settings, source
 from .torch_writer import read_plain_safetensors, write_torch

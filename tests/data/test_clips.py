@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vtcd_jax.base.errors import InputError
 from vtcd_jax.data import Clips, Sampling, find_clips, read_clips
 from vtcd_jax.data.clips import content_hash
 from vtcd_jax.models import Preprocessing
-from vtcd_jax.models.errors import InputError
 
 from .videos import numbered, numbers, write, write_audio, write_frames
 

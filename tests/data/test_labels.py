@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from vtcd_jax.base.errors import InputError
 from vtcd_jax.data.labels import class_indices, read_labels
 from vtcd_jax.data.search import Source
-from vtcd_jax.models.errors import InputError
 
 CLASSES = ("Rolling something from left to right", "Picking something up", "café")
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vtcd_jax.base.errors import InputError
 from vtcd_jax.data import Clips, InputWarning, find_clips, read_clips
 from vtcd_jax.data.labels import class_indices
 from vtcd_jax.data.search import Source
 from vtcd_jax.models import Preprocessing
-from vtcd_jax.models.errors import InputError
 
 from .videos import numbered, numbers, write, write_frames
 

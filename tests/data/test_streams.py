@@ -11,13 +11,13 @@ import av
 import numpy as np
 import pytest
 
+from vtcd_jax.base.errors import InputError
 from vtcd_jax.data import Clips, InputWarning, Sampling, read_clips
 from vtcd_jax.data.hdr import HLG, PQ, to_sdr
 from vtcd_jax.data.notices import SkippedClips
 from vtcd_jax.data.sources import ClipSource, open_clips
 from vtcd_jax.data.video import sample_video
 from vtcd_jax.models import Preprocessing
-from vtcd_jax.models.errors import InputError
 
 from .videos import numbered, numbers, write, write_frames
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vtcd_jax.data import Clips, tracking, world
+from vtcd_jax import world
+from vtcd_jax.data import Clips, tracking
 from vtcd_jax.data.inputs import check_query, clip_inputs, seen_clips
 from vtcd_jax.data.query import with_query
 from vtcd_jax.models import InputError, build, tcow, timesformer

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vtcd_jax.data import world, world_textures
+from vtcd_jax import world
+from vtcd_jax.base.errors import InputError
+from vtcd_jax.data import world_textures
 from vtcd_jax.data.clips import Clips
-from vtcd_jax.models.errors import InputError
 
 RIGHT = world.CLASSES.index("Rolling something from left to right")
 LEFT = world.CLASSES.index("Rolling something from right to left")

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from vtcd_jax import models
-from vtcd_jax.models import InputError, Inputs, Model, files, internvideo, prompts, videomae
+from vtcd_jax.base import files
+from vtcd_jax.models import InputError, Inputs, Model, internvideo, prompts, videomae
 from vtcd_jax.models.prompts import with_prompts
 from vtcd_jax.models.store import tokenizer_of
 from vtcd_jax.models.tokenizer import from_merges

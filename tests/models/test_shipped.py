@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vtcd_jax import models
-from vtcd_jax.data import tracking, world
+from vtcd_jax import models, world
+from vtcd_jax.data import tracking
 from vtcd_jax.data.world import WorldConfig
 from vtcd_jax.models import Inputs, Model
 from vtcd_jax.models.store import WEIGHTS, tokenizer_of

@@ -12,8 +12,8 @@ from safetensors.numpy import load_file
 
 from tests.cli.processes import differing, ranked_blocks
 from tests.cli.tiny import FAST, vtcd
+from vtcd_jax import world
 from vtcd_jax.concepts import load_concepts
-from vtcd_jax.data import world
 from vtcd_jax.importance import engine
 from vtcd_jax.importance.chunks import Chosen
 from vtcd_jax.pipeline.settings import RunSettings

@@ -11,8 +11,7 @@ import pytest
 
 from tests.cli.tiny import LABELS
 from tests.data.videos import write
-from vtcd_jax import models
-from vtcd_jax.data import world
+from vtcd_jax import models, world
 from vtcd_jax.importance.designs import Random
 from vtcd_jax.models import InputError
 from vtcd_jax.pipeline.settings import RunSettings, config_of, settings_of

@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.svm import SVC, LinearSVC
 
 from vtcd_jax import probes
-from vtcd_jax.models.errors import InputError
+from vtcd_jax.base.errors import InputError
 
 METHODS = [m for m in probes.METHODS if m != "mean-difference"]
 

@@ -9,7 +9,7 @@ import pytest
 from sklearn import linear_model
 
 from vtcd_jax import probes
-from vtcd_jax.models.errors import InputError
+from vtcd_jax.base.errors import InputError
 
 
 def classes(samples: int, features: int, count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vtcd_jax import probes
-from vtcd_jax.models.errors import InputError
+from vtcd_jax.base.errors import InputError
 
 
 def test_golden_cosines_and_recall(golden: Path) -> None:

@@ -10,8 +10,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from vtcd_jax import world
 from vtcd_jax.concepts.types import Concepts, Tubelets
-from vtcd_jax.data import world
 from vtcd_jax.data.clips import Clips
 from vtcd_jax.importance.convergence import Convergence
 from vtcd_jax.importance.curves import Curves, curves_from_scores, layer_importance, removal_counts

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from vtcd_jax import report
+from vtcd_jax.base.errors import InputError
 from vtcd_jax.data.clips import Clips
-from vtcd_jax.models.errors import InputError
 from vtcd_jax.report import OverlapRow, citations
 
 EVIL = "<script>alert('x')</script>\"><img src=x onerror=alert(1)> & {{ 7 * 7 }}"

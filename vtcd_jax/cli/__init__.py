@@ -26,8 +26,8 @@ _GOES_ON = {
 def main(arguments: list[str] | None = None) -> int:
     """Entry of the ``vtcd`` command; returns the exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    from vtcd_jax.base.errors import InputError
     from vtcd_jax.data.notices import printed
-    from vtcd_jax.models.errors import InputError
 
     try:
         with printed(lambda text: print(f"vtcd: warning: {text}", file=sys.stderr, flush=True)):
@@ -46,7 +46,7 @@ def _parse(arguments: list[str]) -> Callable[[], None]:
     """The command with its arguments, ready to be called. Raises SystemExit after help or wrong usage."""
     import tyro
 
-    from vtcd_jax.models.errors import InputError
+    from vtcd_jax.base.errors import InputError
 
     from . import commands
 
@@ -99,7 +99,7 @@ def _command(arguments: list[str]) -> str:
 
 def _message(error: BaseException, command: str) -> str:
     """One or two lines for the user."""
-    from vtcd_jax.models.errors import InputError
+    from vtcd_jax.base.errors import InputError
 
     lines = [line.rstrip() for line in str(error).splitlines() if line.strip()] or ["no reason given"]
     if isinstance(error, InputError):

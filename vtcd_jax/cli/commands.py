@@ -14,8 +14,8 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from vtcd_jax.base.errors import InputError
 from vtcd_jax.concepts.config import NmfConfig
-from vtcd_jax.models.errors import InputError
 from vtcd_jax.pipeline.settings import RunSettings, settings_of
 from vtcd_jax.planted.settings import Settings as PlantedSettings
 from vtcd_jax.planted.settings import VtcdSettings
@@ -279,7 +279,7 @@ def benchmark(
         dry_run: Say how much there is to do; write nothing.
         common: Options of every command.
     """
-    from vtcd_jax.models.files import write_json
+    from vtcd_jax.base.files import write_json
     from vtcd_jax.planted import benchmark as judge
     from vtcd_jax.planted import lines
     from vtcd_jax.planted.methods import vtcd

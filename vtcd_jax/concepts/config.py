@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from vtcd_jax.models.errors import InputError
+from vtcd_jax.base.errors import InputError
 
 Proposals = Literal["slic", "crops"]
 Method = Literal["convex-nmf", "semi-nmf", "nmf", "k-means", "archetypes", "top-k"]

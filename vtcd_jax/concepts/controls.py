@@ -7,7 +7,7 @@ from dataclasses import replace
 import jax
 import numpy as np
 
-from vtcd_jax.models.errors import InputError
+from vtcd_jax.base.errors import InputError
 from vtcd_jax.models.keys import Seed, as_key
 
 from .segment import token_ids

@@ -23,9 +23,8 @@ from typing import Protocol, runtime_checkable
 import jax
 import numpy as np
 
+from vtcd_jax.devices.cpu import cores, on_cpu
 from vtcd_jax.models import Model
-
-from .heads import cores, on_cpu
 
 STAGES = ("segment", "choose", "factorise", "stability")
 Arrays = dict[str, np.ndarray]

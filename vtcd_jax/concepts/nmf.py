@@ -23,7 +23,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float, Int
 
-from vtcd_jax.models.errors import InputError
+from vtcd_jax.base.errors import InputError
 from vtcd_jax.models.keys import Seed, as_key
 
 from .descent import descend, relative, unit_scale

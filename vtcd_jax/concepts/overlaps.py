@@ -14,7 +14,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from vtcd_jax.models.errors import InputError
+from vtcd_jax.base.errors import InputError
 from vtcd_jax.models.keys import Seed, as_key
 
 from .controls import shuffled_assignment

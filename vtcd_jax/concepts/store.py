@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from vtcd_jax.models.errors import InputError
-from vtcd_jax.models.files import replacing, save_safetensors, write_text
+from vtcd_jax.base.errors import InputError
+from vtcd_jax.base.files import replacing, save_safetensors, write_text
 
 from .types import Concepts, Tubelets
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from vtcd_jax.models.errors import InputError
+from vtcd_jax.base.errors import InputError
 
 from .features import axis_matrices
 from .seeds import Seeds, grid_seeds, masked_seeds

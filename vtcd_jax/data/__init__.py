@@ -9,7 +9,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vtcd_jax.data import (
+    from vtcd_jax import world
+    from vtcd_jax.data.clips import Clips
+    from vtcd_jax.data.encode import write_video
+    from vtcd_jax.data.inputs import clip_inputs
+    from vtcd_jax.data.labels import read_labels
+    from vtcd_jax.data.layout import find_clips
+    from vtcd_jax.data.notices import InputWarning
+    from vtcd_jax.data.query import with_query
+    from vtcd_jax.data.read import read_clips
+    from vtcd_jax.data.sampling import Sampling
+    from vtcd_jax.data.sources import ClipSource, open_clips
+
+    from . import (
         clips,
         encode,
         inputs,
@@ -22,19 +34,8 @@ if TYPE_CHECKING:
         sources,
         tracking,
         video,
-        world,
         world_sentences,
     )
-    from vtcd_jax.data.clips import Clips
-    from vtcd_jax.data.encode import write_video
-    from vtcd_jax.data.inputs import clip_inputs
-    from vtcd_jax.data.labels import read_labels
-    from vtcd_jax.data.layout import find_clips
-    from vtcd_jax.data.notices import InputWarning
-    from vtcd_jax.data.query import with_query
-    from vtcd_jax.data.read import read_clips
-    from vtcd_jax.data.sampling import Sampling
-    from vtcd_jax.data.sources import ClipSource, open_clips
 
 _HOMES = {
     "ClipSource": "sources",

@@ -15,7 +15,7 @@ from functools import cached_property
 
 import numpy as np
 
-from vtcd_jax.models.errors import InputError
+from vtcd_jax.base.errors import InputError
 
 
 def content_hash(clip: np.ndarray) -> str:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vtcd_jax.models.errors import InputError
-from vtcd_jax.models.files import write_bytes
+from vtcd_jax.base.errors import InputError
+from vtcd_jax.base.files import write_bytes
 
 
 def write_video(

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from vtcd_jax.models.errors import InputError
+from vtcd_jax.base.errors import InputError
 
 _DEEP = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT, _ORIENTATION = 258, 262, 339, 0x0112

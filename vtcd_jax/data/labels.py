@@ -23,10 +23,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vtcd_jax.base.errors import InputError, nearest
 from vtcd_jax.data.kinds import is_media
 from vtcd_jax.data.notices import printable
 from vtcd_jax.data.search import Source
-from vtcd_jax.models.errors import InputError, nearest
 
 _CLIP_COLUMNS = (
     "youtube_id", "video_id", "video", "clip", "id", "name", "filename", "file_name", "file", "path", "video_path",

@@ -18,10 +18,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from vtcd_jax.base.errors import InputError
 from vtcd_jax.data import kinds
 from vtcd_jax.data.notices import InputWarning, printable, some, warn
 from vtcd_jax.data.search import Source, Walk, natural, search
-from vtcd_jax.models.errors import InputError
 
 __all__ = ["Listing", "Source", "find_clips", "list_clips"]
 

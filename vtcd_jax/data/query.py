@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from vtcd_jax.base.errors import InputError
 from vtcd_jax.data.clips import Clips
 from vtcd_jax.data.images import read_mask
 from vtcd_jax.data.resize import resize_mask
-from vtcd_jax.models.errors import InputError
 
 
 def with_query(clips: Clips, path: str | Path | None) -> Clips:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from vtcd_jax.base.errors import InputError
 from vtcd_jax.data.clips import Clips
-from vtcd_jax.models.errors import InputError
 
 
 def check_same_clips(what: str, hashes: Sequence[str], clips: Clips, remedy: str) -> None:

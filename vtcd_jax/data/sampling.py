@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from vtcd_jax.models.errors import InputError
+from vtcd_jax.base.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from vtcd_jax.base.errors import InputError
 from vtcd_jax.data.kinds import SAME, suffix_of
-from vtcd_jax.models.errors import InputError
 
 
 class Series(NamedTuple):

@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vtcd_jax.base.errors import InputError
 from vtcd_jax.data.containers import cut_short
 from vtcd_jax.data.hdr import NAMES, to_sdr
-from vtcd_jax.models.errors import InputError
 
 # Only these readers may open a file: else FFmpeg would follow a playlist that is named .mp4 to other files.
 _CONTAINERS = (

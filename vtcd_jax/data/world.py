@@ -17,12 +17,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vtcd_jax.base.errors import InputError
 from vtcd_jax.data import tracking
 from vtcd_jax.data import world_textures as textures
 from vtcd_jax.data.clips import Clips
 from vtcd_jax.data.world_motion import CLASSES, Layer, Plan, draw_layout, place_second, plan
 from vtcd_jax.data.world_render import draw_surfaces, render
-from vtcd_jax.models.errors import InputError
 
 __all__ = [
     "CLASSES",

@@ -10,6 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vtcd_jax.devices.mesh import make_mesh
+
     from .blocks import Hadamard
     from .convergence import Convergence
     from .curves import Curves, attribution_curve, in_layer, layer_importance, released_area
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from .gradients import gradient_gate, integrated_gradients
     from .null import permutation_null
     from .occluding import occlusion
-    from .placement import make_mesh
     from .ranking import DESIGNS, cris, importance_from_scores
     from .result import Importance
     from .score import SCORES, Context, score_functions

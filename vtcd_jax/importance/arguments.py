@@ -18,10 +18,10 @@ from jax.sharding import PartitionSpec as P
 
 from vtcd_jax.data import Clips
 from vtcd_jax.data.same import check_same_clips
+from vtcd_jax.devices.mesh import place
 from vtcd_jax.models import InputError, Model
 
 from .passes import VIDEO, ClipArguments, network_inputs, values_of
-from .placement import place
 from .support import Support
 from .targets import Targets, check_targets
 

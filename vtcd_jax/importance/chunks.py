@@ -10,9 +10,10 @@ import jax
 import numpy as np
 from jax.sharding import PartitionSpec as P
 
+from vtcd_jax.devices.mesh import place, places
+
 from .arguments import Arguments
 from .passes import MASK, VIDEO, Passes, run_block
-from .placement import place, places
 
 WITHIN = 1.03  # a smaller chunk that is at most this much slower is taken
 USABLE = 0.92  # share of a device's memory that a call may fill

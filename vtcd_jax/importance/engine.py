@@ -19,15 +19,15 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from vtcd_jax.data import Clips
+from vtcd_jax.devices.dispatch import at_once, in_order
+from vtcd_jax.devices.mesh import place, places
 from vtcd_jax.models import InputError, Model
 
 from .arguments import Arguments, arguments_of
-from .calls import at_once, in_order
 from .chunks import pick_chunk
 from .designs import Design
 from .gates import Gates, as_design, rows_of
 from .passes import MASK, VIDEO, ClipArguments, Passes, run_block
-from .placement import place, places
 from .score import Scores, check_functions, default_scores, score_functions
 from .support import MODES, Support
 from .targets import Targets, find_targets

@@ -21,10 +21,10 @@ import numpy as np
 from flax import linen as nn
 
 from vtcd_jax.data import Clips
+from vtcd_jax.devices.dispatch import at_once, in_order
 from vtcd_jax.models import Inputs, Model, staged
 
 from .arguments import arguments_of
-from .calls import at_once, in_order
 from .engine import check_finite, make_passes
 from .gates import Gates, as_design, rows_of
 from .passes import ClipArguments, Passes, batch_of_one, cast, context_of, filling, network_inputs, scored

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vtcd_jax.base.files import write_json
 from vtcd_jax.models import InputError
-from vtcd_jax.models.files import write_json
 from vtcd_jax.runs import FORMAT, SHARDS, Run, differences, file_sha256, open_run, read_config, read_events
 
 from .scoring import Shard

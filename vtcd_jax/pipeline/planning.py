@@ -24,9 +24,9 @@ from vtcd_jax.concepts.number import choose_numbers, head_keys
 from vtcd_jax.concepts.segment import check_sites, threads_of, volume_size
 from vtcd_jax.concepts.tubelets import pool
 from vtcd_jax.data.encode import encode_video
+from vtcd_jax.devices.dispatch import at_once
 from vtcd_jax.importance import Support
 from vtcd_jax.importance.arguments import arguments_of, donors
-from vtcd_jax.importance.calls import at_once
 from vtcd_jax.importance.chunks import call_memory
 from vtcd_jax.importance.curves import removal_counts
 from vtcd_jax.importance.engine import block_size, make_passes

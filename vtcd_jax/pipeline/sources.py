@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from vtcd_jax import world
 from vtcd_jax.concepts import concept_sites
 from vtcd_jax.concepts.discovery import check_features
-from vtcd_jax.data import Clips, read_clips, world
+from vtcd_jax.data import Clips, read_clips
 from vtcd_jax.data.inputs import check_query, seen_clips
 from vtcd_jax.data.notices import InputWarning, SkippedClips, recorded
 from vtcd_jax.data.query import with_query

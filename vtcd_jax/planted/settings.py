@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from vtcd_jax.base.errors import InputError
 from vtcd_jax.concepts.config import NmfConfig, SlicConfig
-from vtcd_jax.models.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from vtcd_jax.models.errors import InputError, nearest
+from vtcd_jax.base.errors import InputError, nearest
 
 
 def samples(name: str, X: Any, least: int = 1) -> np.ndarray:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from vtcd_jax.models.errors import InputError
+from vtcd_jax.base.errors import InputError
 
 from . import checks
 from .conjugate import conjugate_newton

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from vtcd_jax.models.errors import InputError
+from vtcd_jax.base.errors import InputError
 
 from . import checks
 from .products import gram

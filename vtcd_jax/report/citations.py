@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vtcd_jax import __version__
-from vtcd_jax.models.errors import InputError, nearest
+from vtcd_jax.base.errors import InputError, nearest
 
 ENTRIES = {
     "vtcd": """\

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from vtcd_jax.base.errors import InputError
+from vtcd_jax.base.files import write_bytes
 from vtcd_jax.data.encode import encode_video
-from vtcd_jax.models.errors import InputError
-from vtcd_jax.models.files import write_bytes
 
 from . import charts, view
 from .citations import bibtex

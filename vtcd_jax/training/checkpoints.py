@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from vtcd_jax.models.errors import InputError
+from vtcd_jax.base.errors import InputError
 from vtcd_jax.runs import checksum, differences
 
 from .step import TrainState

@@ -20,7 +20,7 @@ from typing import Literal
 
 import jax
 
-from vtcd_jax.models.errors import InputError
+from vtcd_jax.base.errors import InputError
 
 from .task import Batch
 

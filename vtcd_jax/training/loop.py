@@ -21,9 +21,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from jax.sharding import Mesh
 
-from vtcd_jax.models.errors import InputError
+from vtcd_jax.base.errors import InputError
 from vtcd_jax.runs import Run, differences, open_run, read_config
-from vtcd_jax.tables import write_csv
+from vtcd_jax.runs.tables import write_csv
 
 from .checkpoints import Notes, latest, open_checkpoints, save
 from .feeding import Workers, batches_ahead

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from vtcd_jax.models.errors import InputError
+from vtcd_jax.base.errors import InputError
 
 from .task import Batch
 

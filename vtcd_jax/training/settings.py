@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from vtcd_jax.models.errors import InputError
+from vtcd_jax.base.errors import InputError
 
 
 def _whole(name: str, value: int, least: int) -> None:

@@ -15,11 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from vtcd_jax.models.errors import InputError
+from vtcd_jax.base.errors import InputError
+from vtcd_jax.devices.cpu import on_cores, on_cpu, side_by_side
 from vtcd_jax.models.keys import Seed, as_key
 
 from ..config import METHODS, Method
-from ..heads import on_cores, on_cpu, side_by_side
 from ..kmeans import kmeans
 from ..nmf import Factorization, checked, factorise, initial_factors
 from ..products import Form, choose_form

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from scipy import ndimage
 
-from vtcd_jax.models.errors import InputError
+from vtcd_jax.base.errors import InputError
 
 LUMINANCE = np.array([0.2989, 0.587, 0.114], np.float32)  # ITU-R BT.601, as PyTorch's colour changes have it
 Pixels = Float[np.ndarray, "time height width 3"]  # 0 to 1

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from vtcd_jax.models.errors import InputError
+from vtcd_jax.base.errors import InputError
 
 ATTEMPTS = 10  # draws of a box before one in the middle is taken, as in torchvision's random resized crop
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Int
 
-from vtcd_jax.models.errors import InputError
+from vtcd_jax.base.errors import InputError
 
 
 def random_frames(

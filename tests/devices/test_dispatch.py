@@ -9,9 +9,9 @@ import jax
 import numpy as np
 import pytest
 
-from vtcd_jax.concepts.heads import cores
+from vtcd_jax.devices.cpu import cores
+from vtcd_jax.devices.dispatch import at_once, in_order
 from vtcd_jax.importance import make_mesh
-from vtcd_jax.importance.calls import at_once, in_order
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])

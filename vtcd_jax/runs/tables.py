@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from vtcd_jax.models.files import write_text
+from vtcd_jax.base.files import write_text
 
 
 def write_csv(path: str | os.PathLike, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:

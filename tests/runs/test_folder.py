@@ -16,8 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vtcd_jax.locks import refuse_if_in_use
-from vtcd_jax.models.errors import InputError
+from vtcd_jax.base.errors import InputError
 from vtcd_jax.runs import (
     check_run,
     checksum,
@@ -30,6 +29,7 @@ from vtcd_jax.runs import (
     read_events,
     write_csv,
 )
+from vtcd_jax.runs.lock import refuse_if_in_use
 
 CONFIG = {"seed": 0, "masks": 64, "slic": {"segments": [12, 24], "compactness": 0.1}, "model": "tiny"}
 

@@ -9,7 +9,7 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-from vtcd_jax.models.errors import InputError
+from vtcd_jax.base.errors import InputError
 
 LOCK_NAME = ".lock"
 

@@ -15,7 +15,7 @@ from typing import TypeVar
 import jax
 from jax.sharding import Mesh
 
-from vtcd_jax.concepts.heads import cores, on_cpu
+from .cpu import cores, on_cpu
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

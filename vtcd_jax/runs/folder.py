@@ -29,10 +29,11 @@ from typing import Any
 
 import numpy as np
 
-from vtcd_jax.locks import LOCK_NAME, Lock, acquire, refuse_if_in_use, release
-from vtcd_jax.models.errors import InputError
-from vtcd_jax.models.files import save_safetensors, write_json
-from vtcd_jax.tables import read_csv, write_csv
+from vtcd_jax.base.errors import InputError
+from vtcd_jax.base.files import save_safetensors, write_json
+
+from .lock import LOCK_NAME, Lock, acquire, refuse_if_in_use, release
+from .tables import read_csv, write_csv
 
 __all__ = [
     "Run", "check_run", "checksum", "differences", "file_sha256", "manifest", "open_run", "read_config",

@@ -1,0 +1,2 @@
+from .folder import *  # noqa
+from .folder import FORMAT, SHARDS  # noqa
