@@ -132,7 +132,7 @@ def ship(settings: Settings, small: SmallModel, model: Model, rows: tuple[dict[s
     manifest = {
         "source": "scripts/train_world.py",
         "licence": "Apache-2.0",
-        "trained_on": "vtcd_jax.data.world",
+        "trained_on": "vtcd_jax.world.generator",
         "recipe": recipe,
         "figures": figures,
         "versions": {name: version(name) for name in ("jax", "optax")},

@@ -18,8 +18,6 @@ import optax
 from world_tasks import MASK_KINDS, SmallModel, normalise, shuffled
 
 from vtcd_jax import models, world
-from vtcd_jax.data import world_sentences
-from vtcd_jax.data.world import CLASSES, COLOURS, SHAPES, WorldClip
 from vtcd_jax.models import Inputs, Model, internvideo
 from vtcd_jax.models.clip import MEAN, STD
 from vtcd_jax.models.prompts import with_prompts
@@ -27,6 +25,8 @@ from vtcd_jax.models.tokenizer import PIECES, WORD_END, Tokenizer, from_merges
 from vtcd_jax.training import Batch
 from vtcd_jax.training.auxiliary import mask_loss, mask_readouts, token_shares
 from vtcd_jax.training.losses import contrastive
+from vtcd_jax.world import captions as world_sentences
+from vtcd_jax.world.generator import CLASSES, COLOURS, SHAPES, WorldClip
 
 FRAMES, SIZE, CONTEXT = 8, 48, 24
 CONFIG = world.WorldConfig(size=SIZE, frames=FRAMES)

@@ -16,10 +16,10 @@ from world_tasks import SmallModel
 
 from vtcd_jax import models, world
 from vtcd_jax.data import tracking
-from vtcd_jax.data.world import WorldClip
 from vtcd_jax.models import Inputs, Model, tcow
 from vtcd_jax.training import Batch
 from vtcd_jax.training.losses import soft_jaccard
+from vtcd_jax.world.generator import WorldClip
 
 FRAMES, SIZE, STRIDE = 16, 48, 4
 KIND_WEIGHTS = (1.0, 0.5, 0.5)

@@ -12,10 +12,10 @@ import pytest
 
 from vtcd_jax import models, world
 from vtcd_jax.data import tracking
-from vtcd_jax.data.world import WorldConfig
 from vtcd_jax.models import Inputs, Model
 from vtcd_jax.models.store import WEIGHTS, tokenizer_of
 from vtcd_jax.models.videomae import reconstruction_target
+from vtcd_jax.world.generator import WorldConfig
 
 
 @partial(jax.jit, static_argnames="field")

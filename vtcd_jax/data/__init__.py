@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vtcd_jax.data.read import read_clips
     from vtcd_jax.data.sampling import Sampling
     from vtcd_jax.data.sources import ClipSource, open_clips
+    from vtcd_jax.world import captions as world_sentences
 
     from . import (
         clips,
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
         sources,
         tracking,
         video,
-        world_sentences,
     )
 
 _HOMES = {

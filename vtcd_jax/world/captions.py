@@ -9,7 +9,7 @@ the target per class.
 
 from __future__ import annotations
 
-from vtcd_jax.data.world import CLASSES, COLOURS, SHAPES
+from .generator import CLASSES, COLOURS, SHAPES
 
 # Ways of saying each class, in the order of ``CLASSES``; the last one of each is never trained on.
 PHRASES: tuple[tuple[str, ...], ...] = (

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vtcd_jax.data import world_textures as textures
-from vtcd_jax.data.world_motion import PAN, Layer, Layout, Plan
+from . import textures as textures
+from .motion import PAN, Layer, Layout, Plan
 
 
 @dataclass(frozen=True, eq=False)

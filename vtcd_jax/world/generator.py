@@ -7,7 +7,7 @@ The same seed gives the same pixels, and clips of two classes with one seed shar
     video [time, height, width, 3] uint8 RGB        masks [time, height, width] bool
     depth [time, height, width] int8, a ``Layer``: the surface seen at the pixel, larger is nearer
 
-``python -m vtcd_jax.data.world`` prints the table of docs/world.md.
+``python -m vtcd_jax.world.generator`` prints the table of docs/world.md.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ import numpy as np
 
 from vtcd_jax.base.errors import InputError
 from vtcd_jax.data import tracking
-from vtcd_jax.data import world_textures as textures
 from vtcd_jax.data.clips import Clips
-from vtcd_jax.data.world_motion import CLASSES, Layer, Plan, draw_layout, place_second, plan
-from vtcd_jax.data.world_render import draw_surfaces, render
+
+from . import textures as textures
+from .motion import CLASSES, Layer, Plan, draw_layout, place_second, plan
+from .render import draw_surfaces, render
 
 __all__ = [
     "CLASSES",

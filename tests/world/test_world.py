@@ -7,8 +7,8 @@ import pytest
 
 from vtcd_jax import world
 from vtcd_jax.base.errors import InputError
-from vtcd_jax.data import world_textures
 from vtcd_jax.data.clips import Clips
+from vtcd_jax.world import textures as world_textures
 
 RIGHT = world.CLASSES.index("Rolling something from left to right")
 LEFT = world.CLASSES.index("Rolling something from right to left")
