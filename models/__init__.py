@@ -5,8 +5,8 @@ changed; ``load`` reads a converted or shipped model folder. Imports nothing of 
 """
 
 from vtcd_jax.base.errors import InputError, nearest
+from vtcd_jax.base.keys import Seed, as_key
 
-from .keys import Seed, as_key
 from .prompts import with_prompts
 from .registry import build, families, param_shapes
 from .store import load, names, save, tokenizer_of

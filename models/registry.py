@@ -12,8 +12,8 @@ import jax
 import numpy as np
 
 from vtcd_jax.base.errors import InputError
+from vtcd_jax.base.keys import Seed, as_key
 
-from .keys import Seed, as_key
 from .taps import Tap, example_inputs
 from .types import Family, Inputs, Model, Preprocessing
 

@@ -50,9 +50,9 @@ from bench_tools import (
     without_torch,
 )
 
+from vtcd_jax.ablation.engine import score_blocks
 from vtcd_jax.base import files
-from vtcd_jax.importance.designs import Explicit
-from vtcd_jax.importance.engine import score_blocks
+from vtcd_jax.importance.designs.random import Explicit
 from vtcd_jax.models import Output, videomae
 from vtcd_jax.models.attention import attend
 

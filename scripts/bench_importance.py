@@ -22,14 +22,14 @@ import numpy as np
 from bench_problem import TINY, Problem, operations, problem
 from bench_tools import matmul_rate, seconds
 
-from vtcd_jax.importance.arguments import arguments_of
-from vtcd_jax.importance.chunks import call_memory, pick_chunk
-from vtcd_jax.importance.designs import Explicit
-from vtcd_jax.importance.engine import block_size, make_passes, padded_rows, score_blocks
-from vtcd_jax.importance.passes import run_block
-from vtcd_jax.importance.suffix import suffix_scores
-from vtcd_jax.importance.targets import Targets
+from vtcd_jax.ablation.chunks import call_memory, pick_chunk
+from vtcd_jax.ablation.engine import block_size, make_passes, padded_rows, score_blocks
+from vtcd_jax.ablation.inputs import arguments_of
+from vtcd_jax.ablation.masked_pass import run_block
+from vtcd_jax.ablation.prefix import suffix_scores
+from vtcd_jax.importance.designs.random import Explicit
 from vtcd_jax.models import videomae
+from vtcd_jax.scores.targets import Targets
 
 JOB = 30 * 4000  # clips x masks of the paper
 SCORE = "log_probability"

@@ -24,10 +24,10 @@ import jax.numpy as jnp
 import numpy as np
 from bench_tools import difference, matmul_rate, seconds
 
+from vtcd_jax.concepts.clustering.kmeans import kmeans
 from vtcd_jax.concepts.dictionaries import fit_heads
-from vtcd_jax.concepts.kmeans import kmeans
-from vtcd_jax.concepts.nmf import Factorization, initial_factors
-from vtcd_jax.concepts.products import Form
+from vtcd_jax.concepts.dictionaries.convex_nmf import Factorization, initial_factors
+from vtcd_jax.concepts.dictionaries.products import Form
 
 RELEASED_STEPS = 10_000
 EPS = 1e-9

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
+from vtcd_jax.ablation.support import Support
 from vtcd_jax.data import Clips
-from vtcd_jax.importance.designs import Random
-from vtcd_jax.importance.support import Support
+from vtcd_jax.importance.designs.random import Random
 from vtcd_jax.models import Model, build, videomae
 
 TINY = videomae.VideoMAEConfig(image_size=32, num_frames=4, width=48, depth=2, num_heads=2, num_classes=7)

@@ -22,7 +22,7 @@ from bench_tools import seconds
 from scipy.ndimage import gaussian_filter
 
 from vtcd_jax.concepts import slic
-from vtcd_jax.concepts.features import upsample
+from vtcd_jax.concepts.tubelets.resampling import upsample
 
 JOB = 30 * 144  # clips x heads of VideoMAE-B
 CASES = {  # token grid, size that is segmented, compactness

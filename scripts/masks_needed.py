@@ -24,17 +24,17 @@ from scipy import stats
 from tqdm import tqdm
 
 import vtcd_jax as vtcd
+from vtcd_jax.ablation.engine import score_blocks, tasks
+from vtcd_jax.ablation.support import Support
 from vtcd_jax.base import files
 from vtcd_jax.concepts import Concepts, load_concepts, save_concepts
 from vtcd_jax.data import Clips
 from vtcd_jax.data.inputs import seen_clips
-from vtcd_jax.importance.blocks import Hadamard
-from vtcd_jax.importance.designs import Design, Paired, Random, nothing_removed
-from vtcd_jax.importance.engine import score_blocks, tasks
-from vtcd_jax.importance.estimators import from_rows
-from vtcd_jax.importance.support import Support
-from vtcd_jax.importance.targets import find_targets
+from vtcd_jax.importance.designs.hadamard import Hadamard
+from vtcd_jax.importance.designs.random import Design, Paired, Random, nothing_removed
+from vtcd_jax.importance.estimation.estimators import from_rows
 from vtcd_jax.models import Model
+from vtcd_jax.scores.targets import find_targets
 
 SMOOTH = {
     "world-videomae": ("log_probability", "margin"),

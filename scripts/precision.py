@@ -18,10 +18,10 @@ import numpy as np
 import tyro
 from masks_needed import HARD, SMOOTH, Common, compare, problem
 
-from vtcd_jax.importance.engine import scores
-from vtcd_jax.importance.ranking import baselines, importance_from_scores, make_design
-from vtcd_jax.importance.support import Support
-from vtcd_jax.importance.targets import find_targets
+from vtcd_jax.ablation.engine import scores
+from vtcd_jax.ablation.support import Support
+from vtcd_jax.importance.cris import baselines, importance_from_scores, make_design
+from vtcd_jax.scores.targets import find_targets
 
 DESIGN = "folded-hadamard"
 

@@ -21,14 +21,14 @@ from scipy import stats
 import vtcd_jax as vtcd
 from vtcd_jax import world
 from vtcd_jax.concepts import Concepts, SlicConfig, random_groups
-from vtcd_jax.concepts.config import Proposals
+from vtcd_jax.concepts.settings import Proposals
 from vtcd_jax.data import Clips
 from vtcd_jax.data.inputs import seen_clips
 from vtcd_jax.importance import Explicit, Importance, Support, find_targets, integrated_gradients, occlusion, scores
 from vtcd_jax.importance.curves import removal_counts
-from vtcd_jax.importance.designs import removal_order
-from vtcd_jax.importance.score import default_scores
+from vtcd_jax.importance.designs.random import removal_order
 from vtcd_jax.models import Model
+from vtcd_jax.scores.functions import default_scores
 
 HARD = {"log_probability": "accuracy", "soft_iou": "iou", "logit": "accuracy", "reconstruction": "reconstruction"}
 ORDERS = ("positive", "negative")

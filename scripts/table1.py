@@ -21,7 +21,7 @@ from removal import HARD, ORDERS, Drawn, Removal, areas, draw, groups_of, half_w
 from tqdm import tqdm
 
 import vtcd_jax as vtcd
-from vtcd_jax.concepts.config import Proposals
+from vtcd_jax.concepts.settings import Proposals
 from vtcd_jax.runs.tables import write_csv
 
 PROPOSALS: dict[Proposals, str] = {"slic": "tubelets", "crops": "random crops"}

@@ -24,8 +24,8 @@ from tqdm import tqdm
 import vtcd_jax as vtcd
 from vtcd_jax import world
 from vtcd_jax.concepts import NmfConfig, SlicConfig, best_overlap, random_overlaps
-from vtcd_jax.concepts.config import Proposals
-from vtcd_jax.concepts.tubelets import cell_counts
+from vtcd_jax.concepts.settings import Proposals
+from vtcd_jax.concepts.tubelets.pooling import cell_counts
 from vtcd_jax.data import Clips
 from vtcd_jax.data.inputs import clip_inputs
 from vtcd_jax.models import Model, forward

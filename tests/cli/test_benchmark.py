@@ -35,7 +35,9 @@ def test_overwrite_replaces_the_file(tmp_path, monkeypatch):
     out = tmp_path / "judged.json"
     out.write_text("before")
     report = Report(Settings(), {}, {})
-    monkeypatch.setattr("vtcd_jax.planted.benchmarking.benchmark", lambda methods, settings, workers, progress: report)
+    monkeypatch.setattr(
+        "vtcd_jax.planted.benchmark.judging.benchmark", lambda methods, settings, workers, progress: report
+    )
     assert vtcd("benchmark", "--out", out, "--overwrite").code == 0
     assert json.loads(out.read_text())["format"] == "vtcd-benchmark/1"
     first = out.read_bytes()

@@ -13,7 +13,7 @@ from tests.models.reference import channels_last
 from vtcd_jax import models
 from vtcd_jax.data import write_video
 from vtcd_jax.models import InputError
-from vtcd_jax.pipeline.checking import check_accuracy, wilson
+from vtcd_jax.scores.accuracy import check_accuracy, wilson
 
 
 @pytest.fixture

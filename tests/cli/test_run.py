@@ -9,8 +9,8 @@ import pytest
 from safetensors.numpy import load_file
 
 from tests.cli.tiny import FAST, NMF, assert_same, tree, vtcd
+from vtcd_jax.ablation.chunks import Chosen
 from vtcd_jax.concepts import load_concepts
-from vtcd_jax.importance.chunks import Chosen
 from vtcd_jax.runs import Run, read_config, read_csv, read_events
 
 CONCEPTS = (
@@ -193,7 +193,7 @@ def test_another_chunk_changes_rounding_only(finished, job, tmp_path):
 def test_a_measured_chunk_is_kept_when_resuming(finished, job, tmp_path, monkeypatch):
     """On accelerators the chunk is measured; a second measurement could come out differently."""
     out, measured = tmp_path / "run", iter((3, 5))
-    monkeypatch.setattr("vtcd_jax.importance.engine.pick_chunk", lambda *_: Chosen(next(measured)))
+    monkeypatch.setattr("vtcd_jax.ablation.engine.pick_chunk", lambda *_: Chosen(next(measured)))
     assert vtcd(*job, "--out", out).code == 0 and read_config(out)["chunk"] == 3
     before = tree(out)
     shutil.rmtree(out / "scores")

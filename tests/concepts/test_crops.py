@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vtcd_jax.concepts.crops import random_crops
+from vtcd_jax.concepts.tubelets.crops import random_crops
 
 SIZE = (16, 56, 56)
 

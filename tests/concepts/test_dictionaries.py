@@ -21,7 +21,7 @@ from vtcd_jax.concepts import (
     load_concepts,
     save_concepts,
 )
-from vtcd_jax.concepts.config import METHODS
+from vtcd_jax.concepts.clustering.kmeans import kmeans
 from vtcd_jax.concepts.dictionaries import (
     best_of,
     encode,
@@ -35,7 +35,7 @@ from vtcd_jax.concepts.dictionaries import (
 )
 from vtcd_jax.concepts.dictionaries.centres import k_means
 from vtcd_jax.concepts.dictionaries.simplex import onto_simplex, simplex_codes
-from vtcd_jax.concepts.kmeans import kmeans
+from vtcd_jax.concepts.settings import METHODS
 from vtcd_jax.data.clips import Clips
 from vtcd_jax.models import InputError
 from vtcd_jax.models.videomae import VideoMAEConfig

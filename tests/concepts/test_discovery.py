@@ -26,10 +26,10 @@ from vtcd_jax.concepts import (
     load_concepts,
     save_concepts,
 )
+from vtcd_jax.concepts.clustering.number_of_concepts import choose_numbers, head_keys
 from vtcd_jax.concepts.dictionaries import fit_heads
-from vtcd_jax.concepts.number import choose_numbers, head_keys
-from vtcd_jax.concepts.segment import padded_features, padded_rows, widest
-from vtcd_jax.concepts.tubelets import resize_labels
+from vtcd_jax.concepts.proposals import padded_features, padded_rows, widest
+from vtcd_jax.concepts.tubelets.pooling import resize_labels
 from vtcd_jax.data.clips import Clips
 from vtcd_jax.models.videomae import VideoMAEConfig, VideoMAEPretrainConfig
 
@@ -133,7 +133,7 @@ def test_the_best_clips_have_most_weight_times_size_of_the_concept(concepts):
 
 
 def test_a_tubelet_is_the_mean_of_the_upsampled_keys_inside(model, clips, concepts):
-    from vtcd_jax.concepts.features import upsample
+    from vtcd_jax.concepts.tubelets.resampling import upsample
 
     inputs = models.Inputs(video=model.preprocessing.normalise(clips.video[2:3]))
     site = "block_1/attn/key"

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import silhouette_samples as sklearn_silhouettes
 
-from vtcd_jax.concepts.kmeans import kmeans
-from vtcd_jax.concepts.silhouette import silhouette, silhouette_samples
+from vtcd_jax.concepts.clustering.kmeans import kmeans
+from vtcd_jax.concepts.clustering.silhouettes import silhouette, silhouette_samples
 
 CLUSTERS = {"a": 5, "b": 7, "c": 3, "d": 3}
 

@@ -12,7 +12,7 @@ import pytest
 from tests.concepts.test_discovery import SIZES, assert_same, make_clips
 from vtcd_jax import models
 from vtcd_jax.concepts import ElbowRule, NmfConfig, SlicConfig, discover
-from vtcd_jax.concepts.memory import STAGES, Memory, each_head, pack, unpack
+from vtcd_jax.concepts.cache import STAGES, Memory, each_head, pack, unpack
 from vtcd_jax.data import Clips
 from vtcd_jax.models.tcow import TCOWConfig
 from vtcd_jax.models.videomae import VideoMAEConfig
@@ -84,7 +84,7 @@ def test_two_queries_about_one_video_have_their_own_tubelets():
 
 
 def test_an_accelerator_does_the_missing_heads_of_a_site_at_once(monkeypatch):
-    monkeypatch.setattr("vtcd_jax.concepts.memory.on_cpu", lambda: False)
+    monkeypatch.setattr("vtcd_jax.concepts.cache.on_cpu", lambda: False)
     notebook, asked = Notebook(100), []
     notebook.pages["fit/a-1"] = {"x": np.full(2, 10.0)}
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from scipy.optimize import nnls
 
 from vtcd_jax.concepts import convex_nmf
-from vtcd_jax.concepts.codes import nonnegative_codes
 from vtcd_jax.concepts.dictionaries import fit_heads
-from vtcd_jax.concepts.nmf import factorise, initial_factors
-from vtcd_jax.concepts.products import choose_form, split_products
+from vtcd_jax.concepts.dictionaries.convex_nmf import factorise, initial_factors
+from vtcd_jax.concepts.dictionaries.nnls import nonnegative_codes
+from vtcd_jax.concepts.dictionaries.products import choose_form, split_products
 from vtcd_jax.models import InputError
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vtcd_jax.concepts import ElbowRule, NmfConfig, SlicConfig
-from vtcd_jax.concepts.number import choose_numbers, head_keys, paper_number, released_number
+from vtcd_jax.concepts.clustering.number_of_concepts import choose_numbers, head_keys, paper_number, released_number
 from vtcd_jax.models import InputError
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from vtcd_jax.concepts import Concepts, Tubelets, best_overlap, overlap, random_groups, random_overlaps
-from vtcd_jax.concepts.segment import token_ids
-from vtcd_jax.concepts.tubelets import resize_labels
+from vtcd_jax.concepts.proposals import token_ids
+from vtcd_jax.concepts.tubelets.pooling import resize_labels
 from vtcd_jax.models import InputError
 
 GRID, SLIC_GRID = (2, 3, 3), (4, 6, 6)

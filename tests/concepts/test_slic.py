@@ -8,8 +8,8 @@ from scipy.ndimage import gaussian_filter
 from skimage import segmentation
 
 from vtcd_jax.concepts import slic
-from vtcd_jax.concepts.features import upsample
-from vtcd_jax.concepts.seeds import grid_seeds
+from vtcd_jax.concepts.tubelets.initial_centres import grid_seeds
+from vtcd_jax.concepts.tubelets.resampling import upsample
 from vtcd_jax.models import InputError
 
 SHAPES = {  # volume -> requested segments; the last three: an image, one seed in time, a long thin clip

@@ -7,8 +7,8 @@ import pytest
 from jax import numpy as jnp
 
 from vtcd_jax.concepts import slic
-from vtcd_jax.concepts.features import linear_matrix, slic_size, upsample
-from vtcd_jax.concepts.tubelets import cell_counts, pool, resize_labels, sizes_at
+from vtcd_jax.concepts.tubelets.pooling import cell_counts, pool, resize_labels, sizes_at
+from vtcd_jax.concepts.tubelets.resampling import linear_matrix, slic_size, upsample
 from vtcd_jax.models import InputError, Preprocessing
 
 CASES = {  # prefix -> file, clips, heads, size before SLIC, interpolation, compactness

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from vtcd_jax.importance.blocks import Hadamard
-from vtcd_jax.importance.convergence import Convergence, convergence, rank_correlation
-from vtcd_jax.importance.designs import Bernoulli, Design, LeaveOneOut, Paired, Random
-from vtcd_jax.importance.estimators import estimate, regression_masks
+from vtcd_jax.importance.designs.hadamard import Hadamard
+from vtcd_jax.importance.designs.random import Bernoulli, Design, LeaveOneOut, Paired, Random
+from vtcd_jax.importance.estimation.convergence import Convergence, convergence, rank_correlation
+from vtcd_jax.importance.estimation.estimators import estimate, regression_masks
 
 from .games import Walsh, some_terms
 

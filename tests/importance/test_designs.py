@@ -7,18 +7,11 @@ import numpy as np
 import pytest
 
 from vtcd_jax.concepts.types import Concepts, Tubelets
-from vtcd_jax.importance.blocks import SPARE, Hadamard
+from vtcd_jax.importance.cris import DESIGNS, check_estimator, check_share, default_design, head_groups, make_design
 from vtcd_jax.importance.curves import removal_counts
-from vtcd_jax.importance.designs import Bernoulli, Design, LeaveOneOut, Paired, Random, removal_order
-from vtcd_jax.importance.hadamard import order_for
-from vtcd_jax.importance.ranking import (
-    DESIGNS,
-    check_estimator,
-    check_share,
-    default_design,
-    head_groups,
-    make_design,
-)
+from vtcd_jax.importance.designs.hadamard import SPARE, Hadamard
+from vtcd_jax.importance.designs.hadamard_matrices import order_for
+from vtcd_jax.importance.designs.random import Bernoulli, Design, LeaveOneOut, Paired, Random, removal_order
 from vtcd_jax.models import InputError
 
 KEY, CLIP = jax.random.key(4), "ab" * 32

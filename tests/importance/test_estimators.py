@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from vtcd_jax.importance.blocks import Hadamard
+from vtcd_jax.importance.cris import importance_from_scores
 from vtcd_jax.importance.curves import layer_importance, released_area, released_counts
-from vtcd_jax.importance.designs import Bernoulli, Design, Explicit, LeaveOneOut, Paired, Random, removal_order
-from vtcd_jax.importance.estimators import LEAST_BLOCKS, Estimate, default_estimator, estimate, from_rows
-from vtcd_jax.importance.ranking import importance_from_scores
-from vtcd_jax.importance.result import combine
+from vtcd_jax.importance.designs.hadamard import Hadamard
+from vtcd_jax.importance.designs.random import Bernoulli, Design, Explicit, LeaveOneOut, Paired, Random, removal_order
+from vtcd_jax.importance.estimation.estimators import LEAST_BLOCKS, Estimate, default_estimator, estimate, from_rows
+from vtcd_jax.importance.estimation.result import combine
 from vtcd_jax.models import InputError
 
 from .games import Walsh, some_terms

@@ -13,10 +13,10 @@ import jax
 import numpy as np
 import pytest
 
-from vtcd_jax.importance.blocks import Hadamard
-from vtcd_jax.importance.designs import Bernoulli, Design, Paired, Random
-from vtcd_jax.importance.estimators import Estimate, estimate, from_rows
-from vtcd_jax.importance.result import combine
+from vtcd_jax.importance.designs.hadamard import Hadamard
+from vtcd_jax.importance.designs.random import Bernoulli, Design, Paired, Random
+from vtcd_jax.importance.estimation.estimators import Estimate, estimate, from_rows
+from vtcd_jax.importance.estimation.result import combine
 
 from .games import OfSum, Walsh, above, by_enumeration, sigmoid, some_terms, subsets
 

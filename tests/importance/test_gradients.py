@@ -10,10 +10,10 @@ import pytest
 
 import vtcd_jax as vtcd
 from vtcd_jax.concepts import Concepts
-from vtcd_jax.concepts.config import NmfConfig, SlicConfig
+from vtcd_jax.concepts.settings import NmfConfig, SlicConfig
 from vtcd_jax.importance import Support, Targets, scores
 from vtcd_jax.importance.gradients import gradient_gate, integrated_gradients
-from vtcd_jax.importance.occluding import occlusion, soft_support
+from vtcd_jax.importance.occlusion import occlusion, soft_support
 from vtcd_jax.models import InputError
 
 

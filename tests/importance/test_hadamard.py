@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vtcd_jax.importance.hadamard import hadamard, order_for, reachable
+from vtcd_jax.importance.designs.hadamard_matrices import hadamard, order_for, reachable
 
 MISSING = [52, 92, 100, 116, 156, 172, 184, 188, 232, 236, 244, 260, 268, 292]  # they need other constructions
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from vtcd_jax import models
+from vtcd_jax.ablation.prefix import suffix_scores
 from vtcd_jax.concepts import Concepts, NmfConfig, SlicConfig, best_overlap, discover, random_groups, random_overlaps
 from vtcd_jax.data import Clips
 from vtcd_jax.importance import (
@@ -30,9 +31,8 @@ from vtcd_jax.importance import (
     occlusion,
     scores,
 )
-from vtcd_jax.importance.score import log_probability
-from vtcd_jax.importance.suffix import suffix_scores
 from vtcd_jax.models import InputError, tcow, videomae
+from vtcd_jax.scores.functions import log_probability
 
 ONES = np.ones((1, 8), np.float32)
 
@@ -214,7 +214,7 @@ def test_a_score_that_is_true_or_false_is_a_number(model, clips, support):
 
 def test_one_function_compiles_once(model, clips, support):
     """A score is part of a compiled pass: the same function is compiled once, however often it is given."""
-    from vtcd_jax.importance.passes import run_block
+    from vtcd_jax.ablation.masked_pass import run_block
 
     scores(model, clips, support, ONES, score=confidence)
     before = run_block._cache_size()  # pyright: ignore[reportAttributeAccessIssue]
@@ -223,7 +223,7 @@ def test_one_function_compiles_once(model, clips, support):
 
 
 def test_a_score_without_slope_is_refused_also_as_a_function(model, clips, concepts):
-    from vtcd_jax.importance.score import accuracy
+    from vtcd_jax.scores.functions import accuracy
 
     for score in ("accuracy", accuracy, {"mine": accuracy}):
         with pytest.raises(InputError, match="has no slope; take 'log_probability'"):

@@ -6,9 +6,9 @@ import jax
 import numpy as np
 import pytest
 
-from vtcd_jax.importance.blocks import Hadamard
-from vtcd_jax.importance.designs import Bernoulli, Design, LeaveOneOut, Paired, Random
-from vtcd_jax.importance.null import Null, deals, permutation_null
+from vtcd_jax.importance.designs.hadamard import Hadamard
+from vtcd_jax.importance.designs.random import Bernoulli, Design, LeaveOneOut, Paired, Random
+from vtcd_jax.importance.estimation.permutation import Null, deals, permutation_null
 
 KEY, OTHER = jax.random.key(3), jax.random.key(4)
 CONCEPTS, CLIPS = 14, 3

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from vtcd_jax.importance.blocks import Hadamard
-from vtcd_jax.importance.designs import Bernoulli, LeaveOneOut, Paired
-from vtcd_jax.importance.estimators import Estimate, estimate, regression_masks
-from vtcd_jax.importance.result import Importance, combine
-from vtcd_jax.importance.stopping import holm_open, look, looks, noise_share, stability, undecided_pairs
+from vtcd_jax.importance.designs.hadamard import Hadamard
+from vtcd_jax.importance.designs.random import Bernoulli, LeaveOneOut, Paired
+from vtcd_jax.importance.estimation.estimators import Estimate, estimate, regression_masks
+from vtcd_jax.importance.estimation.result import Importance, combine
+from vtcd_jax.importance.estimation.stopping import holm_open, look, looks, noise_share, stability, undecided_pairs
 
 KEY = jax.random.key(0)
 

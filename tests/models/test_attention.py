@@ -110,9 +110,9 @@ def test_masked_passes_lower_to_one_fused_kernel_a_block_on_nvidia(monkeypatch):
 
     import jax._src.cudnn.fused_attention_stablehlo as cudnn
 
-    from vtcd_jax.importance.passes import ClipArguments, Passes, run_block
-    from vtcd_jax.importance.score import SCORES
+    from vtcd_jax.ablation.masked_pass import ClipArguments, Passes, run_block
     from vtcd_jax.models import build, param_shapes, videomae
+    from vtcd_jax.scores.functions import SCORES
 
     monkeypatch.setattr(attention, "has_cudnn", lambda: True)
     monkeypatch.setattr(cudnn, "check_cudnn_version", lambda: 91000)

@@ -11,7 +11,7 @@ import pytest
 from vtcd_jax import planted
 from vtcd_jax.concepts import ElbowRule, NmfConfig, SlicConfig
 from vtcd_jax.models import InputError
-from vtcd_jax.planted.truth import GRID, SITES
+from vtcd_jax.planted.network.truth import GRID, SITES
 
 FEW = planted.VtcdSettings(
     masks=48,

@@ -9,9 +9,8 @@ import pytest
 from vtcd_jax import planted
 from vtcd_jax.data import clip_inputs
 from vtcd_jax.models import Edit, Inputs, forward
-from vtcd_jax.planted import stream
-from vtcd_jax.planted.network import CHANNELS, WEIGHTS
-from vtcd_jax.planted.truth import ACTING, GRID, SITES
+from vtcd_jax.planted.network.network import CHANNELS, WEIGHTS, stream
+from vtcd_jax.planted.network.truth import ACTING, GRID, SITES
 
 IDLE = [(site, head) for site in SITES for head in range(2) if (site, head) not in ACTING]
 # What each property's key channel is: (site, head, channel).

@@ -8,11 +8,11 @@ import pytest
 
 from vtcd_jax import planted
 from vtcd_jax.importance import Support, scores
-from vtcd_jax.planted import recovery, trials
-from vtcd_jax.planted.benchmarking import Interval, above, better, interval
-from vtcd_jax.planted.methods import dealt
-from vtcd_jax.planted.planned import planned_importance, planned_scores
-from vtcd_jax.planted.truth import ACTING, GRID, SITES, planned_drops
+from vtcd_jax.planted.benchmark import recovery, trials
+from vtcd_jax.planted.benchmark.judging import Interval, above, better, interval
+from vtcd_jax.planted.benchmark.methods import dealt
+from vtcd_jax.planted.network.analytic import planned_importance, planned_scores
+from vtcd_jax.planted.network.truth import ACTING, GRID, SITES, planned_drops
 
 
 def oracle(clips):

@@ -7,7 +7,7 @@ import pytest
 
 from vtcd_jax import planted
 from vtcd_jax.models import InputError
-from vtcd_jax.planted.scene import GREY, LABELS
+from vtcd_jax.planted.network.scene import GREY, LABELS
 
 
 def test_a_seed_gives_the_same_clips_again_however_many(clips):

@@ -13,10 +13,10 @@ import pytest
 from vtcd_jax import world
 from vtcd_jax.concepts.types import Concepts, Tubelets
 from vtcd_jax.data.clips import Clips
-from vtcd_jax.importance.convergence import Convergence
 from vtcd_jax.importance.curves import Curves, curves_from_scores, layer_importance, removal_counts
-from vtcd_jax.importance.estimators import Estimate
-from vtcd_jax.importance.result import Importance, combine
+from vtcd_jax.importance.estimation.convergence import Convergence
+from vtcd_jax.importance.estimation.estimators import Estimate
+from vtcd_jax.importance.estimation.result import Importance, combine
 from vtcd_jax.report import OverlapRow, ReportData
 
 SITES = ("block_1/attn/key", "block_3/attn/key")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vtcd_jax.importance.convergence import Convergence
+from vtcd_jax.importance.estimation.convergence import Convergence
 from vtcd_jax.report import charts, figures, overlay, overlays, svg
 
 RED = (255, 0, 0)

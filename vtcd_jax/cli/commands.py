@@ -15,10 +15,10 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from vtcd_jax.base.errors import InputError
-from vtcd_jax.concepts.config import NmfConfig
+from vtcd_jax.concepts.settings import NmfConfig
 from vtcd_jax.pipeline.settings import RunSettings, settings_of
-from vtcd_jax.planted.settings import Settings as PlantedSettings
-from vtcd_jax.planted.settings import VtcdSettings
+from vtcd_jax.planted.benchmark.settings import Settings as PlantedSettings
+from vtcd_jax.planted.benchmark.settings import VtcdSettings
 
 from .cache import keep_compilations
 from .progress import Progress
@@ -222,7 +222,7 @@ def convert(
     print(done.summary() if common.quiet else done.table(), flush=True)
     if check is not None:
         from vtcd_jax.models import load
-        from vtcd_jax.pipeline.checking import check_accuracy
+        from vtcd_jax.scores.accuracy import check_accuracy
 
         with Progress(common.quiet) as progress:
             found = check_accuracy(load(out), *check, on_clip=lambda i, of: progress("read", i, of))
@@ -282,8 +282,8 @@ def benchmark(
     from vtcd_jax.base.files import write_json
     from vtcd_jax.planted import benchmark as judge
     from vtcd_jax.planted import lines
-    from vtcd_jax.planted.methods import vtcd
-    from vtcd_jax.planted.trials import passes
+    from vtcd_jax.planted.benchmark.methods import vtcd
+    from vtcd_jax.planted.benchmark.trials import passes
 
     if not proposals:
         raise InputError("--proposals: name at least one of slic and crops")

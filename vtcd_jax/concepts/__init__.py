@@ -18,16 +18,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vtcd_jax.concepts.assignment import assign
-    from vtcd_jax.concepts.config import ElbowRule, NmfConfig, SlicConfig
     from vtcd_jax.concepts.controls import random_groups
     from vtcd_jax.concepts.discovery import discover
-    from vtcd_jax.concepts.nmf import Factorization, convex_nmf
     from vtcd_jax.concepts.overlaps import best_overlap, overlap, random_overlaps
-    from vtcd_jax.concepts.refitting import Stability, stability
-    from vtcd_jax.concepts.segment import concept_sites
-    from vtcd_jax.concepts.store import load_concepts, save_concepts
-    from vtcd_jax.concepts.supervoxels import slic
     from vtcd_jax.concepts.types import Concepts, Tubelets
+
+    from .dictionaries.convex_nmf import Factorization, convex_nmf
+    from .proposals import concept_sites
+    from .settings import ElbowRule, NmfConfig, SlicConfig
+    from .stability import Stability, stability
+    from .storage import load_concepts, save_concepts
+    from .tubelets.slic import slic
 
 _HOMES = {
     "Concepts": "types",

@@ -16,11 +16,20 @@ import numpy as np
 from vtcd_jax.data.clips import Clips
 from vtcd_jax.models import InputError, Model
 
-from .config import Method, SlicConfig
+from .cache import Memory
 from .dictionaries import encode_padded, reconstruct
 from .discovery import mean_silhouettes
-from .memory import Memory
-from .segment import Progress, check_sites, padded_features, padded_rows, segment, token_ids, volume_size, widest
+from .proposals import (
+    Progress,
+    check_sites,
+    padded_features,
+    padded_rows,
+    segment,
+    token_ids,
+    volume_size,
+    widest,
+)
+from .settings import Method, SlicConfig
 from .types import Concepts, Tubelets
 
 

@@ -8,9 +8,9 @@ import jax
 import numpy as np
 
 from vtcd_jax.base.errors import InputError
-from vtcd_jax.models.keys import Seed, as_key
+from vtcd_jax.base.keys import Seed, as_key
 
-from .segment import token_ids
+from .proposals import token_ids
 from .types import Concepts
 
 

@@ -20,14 +20,13 @@ import numpy as np
 from vtcd_jax.data.clips import Clips
 from vtcd_jax.models import InputError, Model, Seed, as_key
 
-from .config import NmfConfig, SlicConfig
+from .cache import Arrays, Memory, each_head, key_of, model_hash, site_name
+from .clustering.number_of_concepts import choose_numbers, head_keys
+from .clustering.silhouettes import silhouette
 from .dictionaries import fit_heads, memberships
+from .dictionaries.convex_nmf import Factorization
 from .dictionaries.fitting import checked_for
-from .memory import Arrays, Memory, each_head, key_of, model_hash, site_name
-from .nmf import Factorization
-from .number import choose_numbers, head_keys
-from .refitting import stability
-from .segment import (
+from .proposals import (
     Progress,
     check_sites,
     concept_sites,
@@ -39,7 +38,8 @@ from .segment import (
     volume_size,
     widest,
 )
-from .silhouette import silhouette
+from .settings import NmfConfig, SlicConfig
+from .stability import stability
 from .types import Concepts, Tubelets
 
 

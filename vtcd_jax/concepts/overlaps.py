@@ -15,11 +15,11 @@ import jax
 import numpy as np
 
 from vtcd_jax.base.errors import InputError
-from vtcd_jax.models.keys import Seed, as_key
+from vtcd_jax.base.keys import Seed, as_key
 
 from .controls import shuffled_assignment
-from .features import nearest_index
-from .tubelets import cell_counts
+from .tubelets.pooling import cell_counts
+from .tubelets.resampling import nearest_index
 from .types import Concepts
 
 

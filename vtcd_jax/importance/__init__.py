@@ -10,22 +10,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vtcd_jax.ablation.engine import scores
+    from vtcd_jax.ablation.support import MODES, Support
     from vtcd_jax.devices.mesh import make_mesh
+    from vtcd_jax.scores.functions import SCORES, Context, score_functions
+    from vtcd_jax.scores.targets import Targets, find_targets
 
-    from .blocks import Hadamard
-    from .convergence import Convergence
+    from .cris import DESIGNS, cris, importance_from_scores
     from .curves import Curves, attribution_curve, in_layer, layer_importance, released_area
-    from .designs import Bernoulli, Explicit, LeaveOneOut, Paired, Random
-    from .engine import scores
-    from .estimators import ESTIMATORS
+    from .designs.hadamard import Hadamard
+    from .designs.random import Bernoulli, Explicit, LeaveOneOut, Paired, Random
+    from .estimation.convergence import Convergence
+    from .estimation.estimators import ESTIMATORS
+    from .estimation.permutation import permutation_null
+    from .estimation.result import Importance
     from .gradients import gradient_gate, integrated_gradients
-    from .null import permutation_null
-    from .occluding import occlusion
-    from .ranking import DESIGNS, cris, importance_from_scores
-    from .result import Importance
-    from .score import SCORES, Context, score_functions
-    from .support import MODES, Support
-    from .targets import Targets, find_targets
+    from .occlusion import occlusion
 
 _HOMES = {
     "Bernoulli": "designs",

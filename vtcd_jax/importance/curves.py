@@ -13,16 +13,16 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from vtcd_jax.ablation.engine import scores as run_scores
+from vtcd_jax.ablation.support import Support
+from vtcd_jax.base.statistics import half_width
 from vtcd_jax.concepts import Concepts
 from vtcd_jax.data import Clips
 from vtcd_jax.models import InputError, Model, Seed, as_key
+from vtcd_jax.scores.functions import Scores, default_scores, score_functions
+from vtcd_jax.scores.targets import Class, Targets, find_targets
 
-from .designs import removal_order
-from .engine import scores as run_scores
-from .score import Scores, default_scores, score_functions
-from .student import half_width
-from .support import Support
-from .targets import Class, Targets, find_targets
+from .designs.random import removal_order
 
 ORDERS = ("most-first", "least-first", "random")
 

@@ -17,19 +17,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vtcd_jax.ablation.engine import make_passes
+from vtcd_jax.ablation.inputs import Arguments, arguments_of
+from vtcd_jax.ablation.masked_pass import ClipArguments, Passes, batch_of_one, masked_scores
+from vtcd_jax.ablation.support import Support
 from vtcd_jax.concepts import Concepts
 from vtcd_jax.data import Clips
 from vtcd_jax.models import InputError, Model
+from vtcd_jax.scores.functions import SCORES, Score, Scores, default_scores, score_functions
+from vtcd_jax.scores.targets import Class, Reference, find_targets
 
-from .arguments import Arguments, arguments_of
-from .engine import make_passes
-from .estimators import Estimate
-from .passes import ClipArguments, Passes, batch_of_one, masked_scores
-from .ranking import baselines
-from .result import Importance, combine
-from .score import SCORES, Score, Scores, default_scores, score_functions
-from .support import Support
-from .targets import Class, Reference, find_targets
+from .cris import baselines
+from .estimation.estimators import Estimate
+from .estimation.result import Importance, combine
 
 FLAT = {"accuracy": "log_probability", "iou": "soft_iou"}  # scores without slope -> what to take instead
 

@@ -18,19 +18,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vtcd_jax.ablation.chunks import call_memory
+from vtcd_jax.ablation.engine import block_size, make_passes
+from vtcd_jax.ablation.inputs import arguments_of, donors
+from vtcd_jax.ablation.masked_pass import run_block
 from vtcd_jax.concepts import concept_sites, slic
+from vtcd_jax.concepts.clustering.number_of_concepts import choose_numbers, head_keys
 from vtcd_jax.concepts.dictionaries import fit_heads
-from vtcd_jax.concepts.number import choose_numbers, head_keys
-from vtcd_jax.concepts.segment import check_sites, threads_of, volume_size
-from vtcd_jax.concepts.tubelets import pool
+from vtcd_jax.concepts.proposals import check_sites, threads_of, volume_size
+from vtcd_jax.concepts.tubelets.pooling import pool
 from vtcd_jax.data.encode import encode_video
 from vtcd_jax.devices.dispatch import at_once
 from vtcd_jax.importance import Support
-from vtcd_jax.importance.arguments import arguments_of, donors
-from vtcd_jax.importance.chunks import call_memory
 from vtcd_jax.importance.curves import removal_counts
-from vtcd_jax.importance.engine import block_size, make_passes
-from vtcd_jax.importance.passes import run_block
 from vtcd_jax.models import sites
 from vtcd_jax.report.overlays import colour_of, display, overlay
 

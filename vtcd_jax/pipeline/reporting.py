@@ -8,11 +8,11 @@ import numpy as np
 
 from vtcd_jax.concepts import Concepts
 from vtcd_jax.importance import Importance
+from vtcd_jax.importance.control import Control
 from vtcd_jax.report import ControlCurve, OverlapRow, ReportData, describe, write
 from vtcd_jax.report.citations import network_key
 from vtcd_jax.runs import Run
 
-from .control import Control
 from .overlapping import Overlap
 from .scoring import Progress
 from .settings import RunSettings, config_of
@@ -145,7 +145,7 @@ def _notes_on_clips(prepared: Prepared) -> list[str]:
 
 
 def _versions(settings: RunSettings) -> dict[str, str]:
-    from vtcd_jax.importance.engine import resolved_dtype
+    from vtcd_jax.ablation.engine import resolved_dtype
     from vtcd_jax.runs import manifest
 
     return {name: str(value) for name, value in manifest(precision=resolved_dtype(settings.precision)).items()}

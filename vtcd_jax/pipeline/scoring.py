@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 
+from vtcd_jax.ablation.engine import Task, make_passes, resolved_dtype, score_blocks, tasks
+from vtcd_jax.ablation.inputs import arguments_of, donors
+from vtcd_jax.ablation.keys import Part, block_names
 from vtcd_jax.base.files import write_json
-from vtcd_jax.importance.arguments import arguments_of, donors
-from vtcd_jax.importance.designs import Design
-from vtcd_jax.importance.engine import Task, make_passes, resolved_dtype, score_blocks, tasks
+from vtcd_jax.importance.designs.random import Design
 from vtcd_jax.runs import FORMAT, Run, read_config
 from vtcd_jax.runs.interrupts import graceful_interrupt
 
-from .blocks import Part, block_names
 from .settings import RunSettings
 from .sources import Prepared
 

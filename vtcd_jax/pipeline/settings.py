@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from vtcd_jax.concepts.config import NmfConfig, SlicConfig
+from vtcd_jax.concepts.settings import NmfConfig, SlicConfig
 from vtcd_jax.data.sampling import Sampling
-from vtcd_jax.importance.ranking import check_estimator, check_share, default_design
+from vtcd_jax.importance.cris import check_estimator, check_share, default_design
 from vtcd_jax.models import InputError
 
 

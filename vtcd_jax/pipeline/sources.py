@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 
 from vtcd_jax import world
+from vtcd_jax.ablation.engine import resolved_dtype
 from vtcd_jax.concepts import concept_sites
 from vtcd_jax.concepts.discovery import check_features
 from vtcd_jax.data import Clips, read_clips
 from vtcd_jax.data.inputs import check_query, seen_clips
 from vtcd_jax.data.notices import InputWarning, SkippedClips, recorded
 from vtcd_jax.data.query import with_query
-from vtcd_jax.importance.engine import resolved_dtype
-from vtcd_jax.importance.score import check_functions, default_scores, score_functions
-from vtcd_jax.importance.targets import Targets, class_index, find_targets, follows_query, predict
 from vtcd_jax.models import InputError, Model, load
 from vtcd_jax.runs import Run, write_csv
+from vtcd_jax.scores.functions import check_functions, default_scores, score_functions
+from vtcd_jax.scores.targets import Targets, class_index, find_targets, follows_query, predict
 
 from .settings import RunSettings
 

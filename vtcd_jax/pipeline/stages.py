@@ -23,6 +23,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from vtcd_jax.ablation.keys import Part
 from vtcd_jax.concepts import (
     Concepts,
     assign,
@@ -31,23 +32,21 @@ from vtcd_jax.concepts import (
     load_concepts,
     save_concepts,
 )
-from vtcd_jax.concepts.memory import STAGES
-from vtcd_jax.concepts.store import ARRAYS
+from vtcd_jax.concepts.cache import STAGES
+from vtcd_jax.concepts.storage import ARRAYS
 from vtcd_jax.data import Clips
 from vtcd_jax.data.same import check_same_clips
-from vtcd_jax.importance import Curves, Importance, Support, Targets, importance_from_scores, layer_importance
-from vtcd_jax.importance.convergence import Convergence, convergence
+from vtcd_jax.importance import Curves, Importance, Support, Targets, importance_from_scores, layer_importance, tables
+from vtcd_jax.importance.control import Control, control_stage
+from vtcd_jax.importance.cris import make_design
 from vtcd_jax.importance.curves import curve_gates, curves_from_scores, removal_counts
-from vtcd_jax.importance.designs import Design, Explicit, nothing_removed
-from vtcd_jax.importance.null import Null, permutation_null
-from vtcd_jax.importance.ranking import make_design
-from vtcd_jax.importance.stopping import Look, look, looks
+from vtcd_jax.importance.designs.random import Design, Explicit, nothing_removed
+from vtcd_jax.importance.estimation.convergence import Convergence, convergence
+from vtcd_jax.importance.estimation.permutation import Null, permutation_null
+from vtcd_jax.importance.estimation.stopping import Look, look, looks
 from vtcd_jax.models import InputError, Model
 from vtcd_jax.runs import Run, differences
 
-from . import tables
-from .blocks import Part
-from .control import Control, control_stage
 from .overlapping import Overlap, overlap_stage
 from .scoring import Progress, Shard, measure
 from .settings import RunSettings

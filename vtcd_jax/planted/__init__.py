@@ -13,13 +13,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .benchmarking import Report, benchmark
-    from .methods import Method, from_tokens, vtcd
-    from .network import model
-    from .scene import clips
-    from .settings import Settings, VtcdSettings
-    from .table import lines
-    from .truth import PROPERTIES, Property, own_logit, token_masks
+    from .benchmark.judging import Report, benchmark
+    from .benchmark.methods import Method, from_tokens, vtcd
+    from .benchmark.settings import Settings, VtcdSettings
+    from .benchmark.table import lines
+    from .network.network import model
+    from .network.scene import clips
+    from .network.truth import PROPERTIES, Property, own_logit, token_masks
 
 _HOMES = {
     "Method": "methods",

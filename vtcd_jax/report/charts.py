@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from vtcd_jax.importance.convergence import Convergence
 from vtcd_jax.importance.curves import Curves
+from vtcd_jax.importance.estimation.convergence import Convergence
 
 from . import svg
 

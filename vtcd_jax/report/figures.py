@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from vtcd_jax.importance.curves import Curves
-from vtcd_jax.importance.result import Importance
+from vtcd_jax.importance.estimation.result import Importance
 
 from .charts import bands, order_style
 from .overlays import PALETTE

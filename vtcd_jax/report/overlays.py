@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from vtcd_jax.concepts.features import nearest_index
+from vtcd_jax.concepts.tubelets.resampling import nearest_index
 
 Colour = tuple[int, int, int]
 

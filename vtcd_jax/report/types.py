@@ -12,9 +12,9 @@ import numpy as np
 
 from vtcd_jax.concepts.types import Concepts
 from vtcd_jax.data.clips import Clips
-from vtcd_jax.importance.convergence import Convergence
 from vtcd_jax.importance.curves import Curves
-from vtcd_jax.importance.result import Importance
+from vtcd_jax.importance.estimation.convergence import Convergence
+from vtcd_jax.importance.estimation.result import Importance
 from vtcd_jax.models import InputError, Model, families
 
 

@@ -22,8 +22,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from ..descent import descend, relative, unit_scale
-from ..nmf import Factorization
+from .convex_nmf import Factorization
+from .iterate import descend, relative, unit_scale
 from .simplex import curvature, onto_simplex
 
 INNER = 5  # projected gradients on one side before the other side's turn

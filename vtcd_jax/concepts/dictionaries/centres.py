@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ..descent import descend, relative
-from ..nmf import Factorization
+from .convex_nmf import Factorization
+from .iterate import descend, relative
 
 
 class _State(NamedTuple):

@@ -18,10 +18,10 @@ from jaxtyping import Array, Bool, Float, Int
 
 from vtcd_jax.base.errors import InputError
 
-from ..codes import nonnegative_codes
-from ..config import METHODS, Method
-from ..nmf import Factorization
+from ..settings import METHODS, Method
 from .centres import nearest
+from .convex_nmf import Factorization
+from .nnls import nonnegative_codes
 from .simplex import simplex_codes
 from .top_k import sparse_codes, unit_rows
 

@@ -16,16 +16,16 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from vtcd_jax.base.errors import InputError
+from vtcd_jax.base.keys import Seed, as_key
 from vtcd_jax.devices.cpu import on_cores, on_cpu, side_by_side
-from vtcd_jax.models.keys import Seed, as_key
 
-from ..config import METHODS, Method
-from ..kmeans import kmeans
-from ..nmf import Factorization, checked, factorise, initial_factors
-from ..products import Form, choose_form
+from ..clustering.kmeans import kmeans
+from ..settings import METHODS, Method
 from .archetypes import archetypes
 from .centres import k_means
+from .convex_nmf import Factorization, checked, factorise, initial_factors
 from .nonnegative import nonnegative_nmf
+from .products import Form, choose_form
 from .semi_nmf import semi_nmf
 from .top_k import top_k
 

@@ -17,8 +17,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from ..descent import descend, relative, unit_scale
-from ..nmf import EPS, Factorization, initial_factors
+from .convex_nmf import EPS, Factorization, initial_factors
+from .iterate import descend, relative, unit_scale
 
 RIDGE = 1e-5  # in units of the mean square code
 

@@ -24,8 +24,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
-from ..descent import descend, relative, unit_scale
-from ..nmf import Factorization
+from .convex_nmf import Factorization
+from .iterate import descend, relative, unit_scale
 
 RATE = 3e-3
 WINDOW = 100  # Adam's error falls less evenly than that of the monotone methods

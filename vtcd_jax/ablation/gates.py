@@ -1,0 +1,59 @@
+"""Gates as people give them, and the checks of what enters a pass: the right width, and numbers alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from vtcd_jax.importance.designs.random import Design, Explicit
+from vtcd_jax.models import InputError
+
+Gates = Design | np.ndarray | Sequence[Sequence[float]]
+"""A design, or gates [mask, concept] (1 kept, 0 removed), the same for every clip."""
+
+
+def as_design(design: Gates, concepts: int) -> Design:
+    """Gates as a design for so many concepts.
+
+    Raises InputError for gates that are not finite numbers [mask, concept], and for a design of another number of
+    concepts.
+    """
+    if not isinstance(design, Design):
+        design = Explicit(_array(design))
+    if isinstance(design, Explicit):
+        check_gates(np.asarray(design.gates), concepts)
+    for name in ("concepts", "groups"):  # of designs that know how many concepts there are
+        size = getattr(design, name, None)
+        known = size if size is None or isinstance(size, int) else len(size)
+        if known is not None and known != concepts:
+            raise InputError(f"the design is made for {known} concepts, and there are {concepts}; make it for these")
+    return design
+
+
+def _array(gates: object) -> np.ndarray:
+    try:
+        return np.asarray(gates, np.float32)
+    except (TypeError, ValueError):
+        raise InputError(f"gates must be a design or numbers [mask, concept]; got {type(gates).__name__}") from None
+
+
+def check_gates(gates: np.ndarray, concepts: int) -> None:
+    """Raises InputError for gates that are not [mask, concept], have another number of concepts or are not finite."""
+    if gates.ndim != 2 or not len(gates):
+        raise InputError(f"gates must be [mask, concept] with at least one mask; got {list(gates.shape)}")
+    if gates.shape[1] != concepts:
+        raise InputError(
+            f"gates have {gates.shape[1]} columns, and there are {concepts} concepts; give one for every concept"
+        )
+    if not np.isfinite(gates).all():
+        raise InputError("gates must be numbers, 0 (removed) to 1 (kept); some are NaN or infinite")
+
+
+def rows_of(design: Design, clip_hash: str, start: int, stop: int, present: np.ndarray) -> np.ndarray:
+    """float32 gates [stop - start, concept] of a clip, checked. present: bool [concept]."""
+    rows = np.asarray(design.rows(clip_hash, start, stop, present), np.float32)
+    check_gates(rows, len(present))
+    if len(rows) != stop - start:
+        raise InputError(f"the design gave {len(rows)} rows of gates where {stop - start} were asked for")
+    return rows

@@ -1,0 +1,141 @@
+"""Importance over clips: the mean of the clips' estimates, with what is known about its error.
+
+    v  clip, of V          phi_v  its estimate, with variance s_v² over draws of the masks and nu_v degrees of freedom
+
+Two standard errors answer two questions. ``se_masks``, sqrt(Σ s_v²) / V: how far is this from what all masks would give
+on *these clips*? ``se_videos``, the spread of phi_v over clips / sqrt(V): how far from the mean over *new clips* of the
+same kind (the noise of the masks is in it)? Intervals are Student's, with Welch and Satterthwaite's degrees of freedom.
+
+Clips of equal content have equal masks, so that a copy adds nothing that is not known. Both errors take copies together
+as one draw: the first adds their s_v before squaring, the second is the spread of the sums of such groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vtcd_jax.base.statistics import half_width
+
+from .formulas import Estimate
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Importance:
+    """How much each concept matters for one score.
+
+    score, estimator, design: their names.  masks: int [video], masked passes of each clip that were read.
+    importance:         float64 [concept], mean over all clips; a concept absent from a clip counts 0 there
+                        (for "paper" and "released" absent concepts are players, as in the originals).
+    importance_present: float64 [concept], mean over the clips that have the concept.
+    videos:             int [concept], number of those clips.
+    per_video:          float64 [video, concept].
+    present:            bool [video, concept].
+    se_masks:           float64 [concept], standard error for *these* clips: the noise of the masks; NaN where they are
+                        too few to show it.
+    dof_masks:          float64 [concept], its degrees of freedom.
+    se_videos:          float64 [concept], standard error for *new* clips of the same kind; NaN with one clip.
+    distinct:           number of clips of different content.
+    pooled:             number of clips whose noise is pooled over concepts, for want of whole blocks.
+    baseline:           float64 [video], the score with nothing removed.
+    """
+
+    score: str
+    estimator: str
+    design: str
+    masks: np.ndarray
+    importance: np.ndarray
+    importance_present: np.ndarray
+    videos: np.ndarray
+    per_video: np.ndarray
+    present: np.ndarray
+    se_masks: np.ndarray
+    dof_masks: np.ndarray
+    se_videos: np.ndarray
+    distinct: int
+    pooled: int
+    baseline: np.ndarray
+
+    def order(self) -> np.ndarray:
+        """int [concept]: concepts from most to least important, ties by index."""
+        return np.argsort(-self.importance, kind="stable")
+
+    def half_widths(self, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
+        """Half the width of the intervals (for these clips, for new clips), float64 [concept] each."""
+        these = half_width(self.se_masks, self.dof_masks, level)
+        new = half_width(self.se_videos, self.distinct - 1, level) if self.distinct > 1 else self.se_videos
+        return these, new
+
+
+def combine(
+    score: str,
+    estimator: str,
+    design: str,
+    estimates: Sequence[Estimate],
+    masks: Sequence[int],
+    present: np.ndarray,
+    baseline: np.ndarray,
+    hashes: Sequence[str] | None = None,
+) -> Importance:
+    """Importance over clips from the estimates of each. present: bool [video, concept].  baseline: [video].
+
+    hashes: of the clips' content, equal ones are copies; None: all clips differ.
+    """
+    values = np.stack([e.value for e in estimates])
+    groups, videos = groups_of(hashes if hashes is not None else range(len(values))), present.sum(0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        over_present = np.where(videos > 0, (values * present).sum(0) / np.maximum(videos, 1), 0.0)
+    se_masks, dof = error_of_mean(estimates, groups)
+    return Importance(
+        score=score,
+        estimator=estimator,
+        design=design,
+        masks=np.asarray(masks, int),
+        importance=values.mean(0),
+        importance_present=over_present,
+        videos=videos,
+        per_video=values,
+        present=present,
+        se_masks=se_masks,
+        dof_masks=dof,
+        se_videos=_error_over_clips(values, groups),
+        distinct=int(groups.max()) + 1,
+        pooled=sum(e.pooled for e in estimates),
+        baseline=np.asarray(baseline, np.float64),
+    )
+
+
+def groups_of(hashes: Iterable[str | int]) -> np.ndarray:
+    """int [video]: a number for each different content."""
+    return np.unique(list(hashes), return_inverse=True)[1]
+
+
+def summed(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """[group, ...]: sums over the members of each group. values: [video, ...]."""
+    total = np.zeros((groups.max() + 1, *values.shape[1:]))
+    np.add.at(total, groups, values)
+    return total
+
+
+def error_of_mean(estimates: Sequence[Estimate], groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Standard error of the mean over clips from the noise of the masks, and its degrees of freedom, [concept] each."""
+    variances = summed(np.sqrt([e.variance for e in estimates]), groups) ** 2
+    every = np.array([np.broadcast_to(e.dof, e.value.shape) for e in estimates])
+    dof = np.array([every[groups == group].min(0) for group in range(len(variances))])
+    total = variances.sum(0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        satterthwaite = np.where(total > 0, total**2 / (variances**2 / dof).sum(0), dof.sum(0))
+    return np.sqrt(total) / len(estimates), satterthwaite
+
+
+def _error_over_clips(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Standard error of the mean over new clips [concept]; NaN where all are copies of one."""
+    count = int(groups.max()) + 1
+    if count < 2:
+        return np.full(values.shape[1], np.nan)
+    apart = summed(values - values.mean(0), groups)
+    return np.sqrt((apart**2).sum(0) * count / (count - 1)) / len(values)

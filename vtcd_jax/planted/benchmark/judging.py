@@ -1,0 +1,184 @@
+"""Methods judged on planted truth over several seeds: figures with intervals, and claims that hold or do not.
+
+Each seed has clips of its own. Intervals are Student's at 95 % over seeds: mean ± t · standard deviation / √seeds.
+Claims about each method (``CLAIMS``) hold where its interval and that of its control do not meet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from importlib.metadata import version
+from typing import Any
+
+import jax
+import numpy as np
+
+from vtcd_jax import __version__
+from vtcd_jax.base.statistics import half_width
+from vtcd_jax.models import InputError
+
+from ..network.network import CONFIG, model
+from ..network.scene import clips
+from ..network.truth import ACTING, PROPERTIES
+from .methods import Method
+from .settings import Settings
+from .trials import Figures, trial
+
+LEVEL = 0.95
+AHEAD = 0.95  # of the concepts of heads that do nothing
+AGREEMENT = 0.9
+# claim -> (figure, whether larger is better): better than random concepts, and the intervals do not meet
+CLAIMS = {
+    "properties are recovered better than by random concepts": ("iou/mean", True),
+    "concepts that act rank higher than random ones": ("rank/mean", False),
+    "tokens of concepts that act do more than those of random ones": ("density/mean", True),
+    "removing the most important first takes fewer tokens than with random concepts": ("token_area/most-first", False),
+}
+CLAIM_AHEAD = f"concepts that act rank before {AHEAD:.0%} of those of heads that do nothing"
+CLAIM_AGREEMENT = f"importance agrees with the exact one: correlation above {AGREEMENT}"
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Mean over seeds, with half the width of its 95 % interval (NaN for one seed). values: one per seed."""
+
+    mean: float
+    half_width: float
+    values: tuple[float, ...]
+
+    @property
+    def low(self) -> float:
+        return self.mean - self.half_width
+
+    @property
+    def high(self) -> float:
+        return self.mean + self.half_width
+
+
+@dataclass(frozen=True)
+class Report:
+    """What came out.
+
+    figures: method -> "found" or "control" -> figure (see ``trials``) -> interval.
+    claims:  method -> claim -> whether it holds; None with one seed, which has no interval.
+    """
+
+    settings: Settings
+    figures: dict[str, dict[str, dict[str, Interval]]]
+    claims: dict[str, dict[str, bool | None]]
+
+    def passed(self, method: str) -> bool | None:
+        """Whether all claims about a method hold."""
+        known = self.claims[method].values()
+        return None if None in known else all(known)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, of plain types; equal settings on equal devices give equal content."""
+        return {
+            "format": "vtcd-benchmark/1",
+            "versions": {"vtcd_jax": __version__, **{name: version(name) for name in ("jax", "numpy", "scikit-image")}},
+            "settings": asdict(self.settings),
+            "model": {"name": "planted", **asdict(CONFIG)},
+            "truth": [asdict(p) for p in PROPERTIES],
+            "heads_that_act": [list(place) for place in ACTING],
+            "figures": {
+                method: {part: {n: _plain(f) for n, f in own.items()} for part, own in parts.items()}
+                for method, parts in self.figures.items()
+            },
+            "claims": {
+                method: [{"claim": claim, "passed": holds} for claim, holds in own.items()]
+                for method, own in self.claims.items()
+            },
+            "passed": {method: self.passed(method) for method in self.claims},
+        }
+
+
+def benchmark(
+    methods: Mapping[str, Method],
+    settings: Settings | None = None,
+    *,
+    workers: int = 1,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Report:
+    """Judges methods by name on planted clips.
+
+    workers:  trials at a time, in threads; changes no figure.  progress: called as progress("trials", done, total).
+    Raises InputError for no methods, and for what a method gives that does not fit.
+    """
+    settings = settings or Settings()
+    if not methods:
+        raise InputError("no methods to judge")
+    network = model(settings.noise)
+    seeds = range(settings.seed, settings.seed + settings.seeds)
+    planted = {seed: clips(settings.clips, seed) for seed in seeds}
+
+    def run(name: str, seed: int) -> dict[str, Figures]:
+        return trial(network, planted[seed], methods[name], settings, jax.random.key(seed))
+
+    done = _all([partial(run, name, seed) for seed in seeds for name in methods], workers, progress)
+    trials = {name: done[m :: len(methods)] for m, name in enumerate(methods)}
+    figures = {name: {part: _over_seeds([t[part] for t in own]) for part in own[0]} for name, own in trials.items()}
+    return Report(settings, figures, {name: _claims(parts) for name, parts in figures.items()})
+
+
+def _all(
+    jobs: list[Callable[[], dict[str, Figures]]], workers: int, progress: Callable[[str, int, int], None] | None
+) -> list[dict[str, Figures]]:
+    """The results of all jobs, in their order; the first error ends it, after the jobs that are under way."""
+    done: list[dict[str, Figures]] = []
+    if progress:
+        progress("trials", 0, len(jobs))
+    with ThreadPoolExecutor(workers) as threads:
+        futures = [threads.submit(job) for job in jobs]
+        try:
+            for future in futures:
+                done.append(future.result())
+                if progress:
+                    progress("trials", len(done), len(jobs))
+        except BaseException:
+            threads.shutdown(wait=False, cancel_futures=True)
+            raise
+    return done
+
+
+def _over_seeds(trials: list[Figures]) -> dict[str, Interval]:
+    return {name: interval([t[name] for t in trials]) for name in trials[0]}
+
+
+def interval(values: list[float]) -> Interval:
+    """Mean and Student's interval of one value per seed."""
+    count, width = len(values), float("nan")
+    if count > 1:
+        se = np.std(values, ddof=1, keepdims=True) / np.sqrt(count)
+        width = float(half_width(se, count - 1, LEVEL)[0])
+    return Interval(float(np.mean(values)), width, tuple(values))
+
+
+def _claims(parts: Mapping[str, Mapping[str, Interval]]) -> dict[str, bool | None]:
+    found, control = parts["found"], parts["control"]
+    claims = {claim: better(found[name], control[name], larger) for claim, (name, larger) in CLAIMS.items()}
+    claims[CLAIM_AHEAD] = above(found["ahead/mean"], AHEAD)
+    claims[CLAIM_AGREEMENT] = above(found["agreement"], AGREEMENT)
+    return claims
+
+
+def better(one: Interval, other: Interval, larger: bool) -> bool | None:
+    """Whether the whole interval of ``one`` lies on the better side of that of ``other``; None without intervals."""
+    if np.isnan([one.half_width, other.half_width]).any():
+        return None
+    return bool(one.low > other.high if larger else one.high < other.low)
+
+
+def above(figure: Interval, level: float) -> bool | None:
+    """Whether the whole interval lies above a level; None without an interval."""
+    return None if np.isnan(figure.half_width) else bool(figure.low > level)
+
+
+def _plain(figure: Interval) -> dict[str, Any]:
+    """For JSON, which has no NaN."""
+    numbers = {"mean": figure.mean, "low": figure.low, "high": figure.high}
+    values = [None if np.isnan(value) else value for value in figure.values]
+    return {**{name: None if np.isnan(value) else value for name, value in numbers.items()}, "values": values}

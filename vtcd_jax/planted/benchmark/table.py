@@ -1,0 +1,44 @@
+"""A report as lines of text."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..network.truth import PROPERTIES
+from .judging import Interval, Report
+
+_WORDS = {True: "yes", False: "NO", None: "unknown (one seed has no interval)"}
+
+
+def lines(report: Report) -> list[str]:
+    """Per method: properties, areas and claims, each figure beside the control's in brackets."""
+    out = []
+    for method, parts in report.figures.items():
+        found, control = parts["found"], parts["control"]
+        title = f"{method}: {found['concepts'].mean:.0f} concepts; mean ± 95 % over {report.settings.seeds} seeds"
+        header = f"  {'property':<13}{'precision':>13}{'recall':>13}{'IoU':>13} {'(random)':<13}{'own head':>9}"
+        out += [title + " (random concepts)", f"{header}{'rank':>12} {'(random)':<12}{'density':>13} {'(random)':<12}"]
+        for name in [*(p.name for p in PROPERTIES), "mean"]:
+            row = "".join(f"{_pair(found[f'{kind}/{name}']):>13}" for kind in ("precision", "recall", "iou"))
+            row += f" {_brackets(control[f'iou/{name}']):<13}{found[f'own_head/{name}'].mean:>9.0%}"
+            if f"rank/{name}" in found:
+                row += f"{_pair(found[f'rank/{name}'], 1):>12} {_brackets(control[f'rank/{name}'], 1):<12}"
+                row += f"{_pair(found[f'density/{name}']):>13} {_brackets(control[f'density/{name}']):<12}"
+            out.append(f"  {name:<13}{row}".rstrip())
+        for kind, title in (("area", "concepts"), ("token_area", "tokens")):
+            for name in ("most-first", "random", "least-first"):
+                area = f"{kind}/{name}"
+                words = f"area of the logit over {title} removed, {name}"
+                out.append(f"  {words:<54}{_pair(found[area])} {_brackets(control[area])}")
+        out.append(f"  agreement with the exact importance: {_pair(found['agreement'], 3)}")
+        out += [f"  {claim}: {_WORDS[holds]}" for claim, holds in report.claims[method].items()]
+    return out
+
+
+def _pair(figure: Interval, digits: int = 2) -> str:
+    half = "" if np.isnan(figure.half_width) else f" ± {figure.half_width:.{digits}f}"
+    return f"{figure.mean:.{digits}f}{half}"
+
+
+def _brackets(figure: Interval, digits: int = 2) -> str:
+    return f"({_pair(figure, digits)})"
