@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from vtcd_jax.base.errors import InputError
-from vtcd_jax.models.tcow import FLAGS, MASKS, SIZES, TCOWConfig
+from vtcd_jax.models.families.tcow import FLAGS, MASKS, SIZES, TCOWConfig
 
 from .layouts import WRAPPERS, Layout
 from .rules import Rule, linear, norm

@@ -53,8 +53,9 @@ from bench_tools import (
 from vtcd_jax.ablation.engine import score_blocks
 from vtcd_jax.base import files
 from vtcd_jax.importance.designs.random import Explicit
-from vtcd_jax.models import Output, videomae
+from vtcd_jax.models import Output
 from vtcd_jax.models.attention import attend
+from vtcd_jax.models.families import videomae
 
 
 @dataclass(frozen=True)

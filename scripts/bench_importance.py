@@ -28,7 +28,7 @@ from vtcd_jax.ablation.inputs import arguments_of
 from vtcd_jax.ablation.masked_pass import run_block
 from vtcd_jax.ablation.prefix import suffix_scores
 from vtcd_jax.importance.designs.random import Explicit
-from vtcd_jax.models import videomae
+from vtcd_jax.models.families import videomae
 from vtcd_jax.scores.targets import Targets
 
 JOB = 30 * 4000  # clips x masks of the paper

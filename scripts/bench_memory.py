@@ -20,7 +20,7 @@ from bench_problem import problem
 from vtcd_jax.concepts import ElbowRule, NmfConfig, discover
 from vtcd_jax.data import Clips
 from vtcd_jax.importance import cris
-from vtcd_jax.models.videomae import VideoMAEConfig
+from vtcd_jax.models.families.videomae import VideoMAEConfig
 
 STAGES = {"segment": "tubelets", "count": "numbers", "factorise": "dictionaries", "stability": "stability"}
 

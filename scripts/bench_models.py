@@ -28,21 +28,8 @@ from bench_tools import Ask, difference, has_torch, matmul_rate, seconds, torch_
 from safetensors.numpy import load_file
 
 from vtcd_jax.base import files
-from vtcd_jax.models import (
-    Inputs,
-    build,
-    clip,
-    example_inputs,
-    forward,
-    internvideo,
-    macs,
-    nearest,
-    param_shapes,
-    tcow,
-    timesformer,
-    viclip,
-    videomae,
-)
+from vtcd_jax.models import Inputs, build, example_inputs, forward, macs, nearest, param_shapes
+from vtcd_jax.models.families import clip, internvideo, tcow, timesformer, viclip, videomae
 from vtcd_jax.models.taps import Tap
 from vtcd_jax.models.text import TextTower
 

@@ -11,7 +11,8 @@ import numpy as np
 from vtcd_jax.ablation.support import Support
 from vtcd_jax.data import Clips
 from vtcd_jax.importance.designs.random import Random
-from vtcd_jax.models import Model, build, videomae
+from vtcd_jax.models import Model, build
+from vtcd_jax.models.families import videomae
 
 TINY = videomae.VideoMAEConfig(image_size=32, num_frames=4, width=48, depth=2, num_heads=2, num_classes=7)
 

@@ -19,7 +19,8 @@ import optax
 
 from vtcd_jax import models, world
 from vtcd_jax.data import Clips
-from vtcd_jax.models import Inputs, Model, videomae
+from vtcd_jax.models import Inputs, Model
+from vtcd_jax.models.families import videomae
 from vtcd_jax.models.tokenizer import Tokenizer
 from vtcd_jax.training import Batch
 from vtcd_jax.training.auxiliary import mask_loss, mask_readouts, token_shares

@@ -18,8 +18,9 @@ import optax
 from world_tasks import MASK_KINDS, SmallModel, normalise, shuffled
 
 from vtcd_jax import models, world
-from vtcd_jax.models import Inputs, Model, internvideo
-from vtcd_jax.models.clip import MEAN, STD
+from vtcd_jax.models import Inputs, Model
+from vtcd_jax.models.families import internvideo
+from vtcd_jax.models.families.clip import MEAN, STD
 from vtcd_jax.models.prompts import with_prompts
 from vtcd_jax.models.tokenizer import PIECES, WORD_END, Tokenizer, from_merges
 from vtcd_jax.training import Batch

@@ -16,7 +16,8 @@ from world_tasks import SmallModel
 
 from vtcd_jax import models, world
 from vtcd_jax.data import tracking
-from vtcd_jax.models import Inputs, Model, tcow
+from vtcd_jax.models import Inputs, Model
+from vtcd_jax.models.families import tcow
 from vtcd_jax.training import Batch
 from vtcd_jax.training.losses import soft_jaccard
 from vtcd_jax.world.generator import WorldClip

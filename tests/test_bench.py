@@ -15,7 +15,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from vtcd_jax.models import videomae
+from vtcd_jax.models.families import videomae
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from vtcd_jax import models
-from vtcd_jax.models.videomae import VideoMAEConfig
+from vtcd_jax.models.families.videomae import VideoMAEConfig
 
 SCORE = "logit"
 

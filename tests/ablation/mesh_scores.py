@@ -18,7 +18,7 @@ def main(out: str, video: str = "", mask: str = "", coordinator: str = "", proce
     from vtcd_jax import models
     from vtcd_jax.data import Clips
     from vtcd_jax.importance import Hadamard, Support, make_mesh, scores
-    from vtcd_jax.models import videomae
+    from vtcd_jax.models.families import videomae
 
     sizes = {"image_size": 16, "patch_size": 8, "num_frames": 2, "width": 8, "depth": 1, "num_heads": 2}
     model = models.build(videomae.VideoMAEConfig(num_classes=3, **sizes), key=jax.random.key(3))

@@ -12,7 +12,8 @@ from vtcd_jax import models
 from vtcd_jax.ablation.inputs import donors, mean_values
 from vtcd_jax.ablation.support import edits
 from vtcd_jax.importance import Explicit, Hadamard, Support, Targets, scores
-from vtcd_jax.models import Edit, InputError, Inputs, timesformer
+from vtcd_jax.models import Edit, InputError, Inputs
+from vtcd_jax.models.families import timesformer
 
 forward = jax.jit(models.forward, static_argnames="capture")
 ALL = np.zeros((1, 8), np.float32)

@@ -15,8 +15,9 @@ from vtcd_jax.ablation.masked_pass import run_block
 from vtcd_jax.ablation.support import factors
 from vtcd_jax.importance import Explicit, LeaveOneOut, Random, Support, Targets, find_targets, scores
 from vtcd_jax.importance.curves import curve_gates, curves_from_scores, removal_counts
-from vtcd_jax.models import Edit, InputError, Inputs, videomae
-from vtcd_jax.models.videomae import reconstruction_target
+from vtcd_jax.models import Edit, InputError, Inputs
+from vtcd_jax.models.families import videomae
+from vtcd_jax.models.families.videomae import reconstruction_target
 
 SMALL = {"image_size": 16, "patch_size": 8, "num_frames": 4, "width": 16, "depth": 2, "num_heads": 2}
 forward = jax.jit(models.forward)

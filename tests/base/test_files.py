@@ -13,7 +13,8 @@ from safetensors.numpy import load_file
 
 from vtcd_jax import models
 from vtcd_jax.base import files
-from vtcd_jax.models import InputError, videomae
+from vtcd_jax.models import InputError
+from vtcd_jax.models.families import videomae
 
 TINY = videomae.VideoMAEConfig(image_size=16, patch_size=8, num_frames=2, width=8, depth=1, num_heads=2, num_classes=2)
 

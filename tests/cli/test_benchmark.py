@@ -36,7 +36,7 @@ def test_overwrite_replaces_the_file(tmp_path, monkeypatch):
     out.write_text("before")
     report = Report(Settings(), {}, {})
     monkeypatch.setattr(
-        "vtcd_jax.planted.benchmark.judging.benchmark", lambda methods, settings, workers, progress: report
+        "vtcd_jax.planted.evaluation.judging.benchmark", lambda methods, settings, workers, progress: report
     )
     assert vtcd("benchmark", "--out", out, "--overwrite").code == 0
     assert json.loads(out.read_text())["format"] == "vtcd-benchmark/1"

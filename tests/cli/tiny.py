@@ -11,7 +11,7 @@ import jax
 
 from vtcd_jax import models
 from vtcd_jax.cli import main
-from vtcd_jax.models.videomae import VideoMAEConfig, VideoMAEPretrainConfig
+from vtcd_jax.models.families.videomae import VideoMAEConfig, VideoMAEPretrainConfig
 
 LABELS = ("rolling left", "rolling right", "picking up", "staying still", "camera pan")
 SIZES = {"image_size": 24, "patch_size": 8, "num_frames": 8, "width": 24, "depth": 2, "num_heads": 2}

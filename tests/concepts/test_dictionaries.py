@@ -38,7 +38,7 @@ from vtcd_jax.concepts.dictionaries.simplex import onto_simplex, simplex_codes
 from vtcd_jax.concepts.settings import METHODS
 from vtcd_jax.data.clips import Clips
 from vtcd_jax.models import InputError
-from vtcd_jax.models.videomae import VideoMAEConfig
+from vtcd_jax.models.families.videomae import VideoMAEConfig
 
 SAMPLES, FEATURES, CONCEPTS, STEPS = 12, 5, 4, 60
 MONOTONE = tuple(method for method in METHODS if method != "top-k")

@@ -31,7 +31,7 @@ from vtcd_jax.concepts.dictionaries import fit_heads
 from vtcd_jax.concepts.proposals import padded_features, padded_rows, widest
 from vtcd_jax.concepts.tubelets.pooling import resize_labels
 from vtcd_jax.data.clips import Clips
-from vtcd_jax.models.videomae import VideoMAEConfig, VideoMAEPretrainConfig
+from vtcd_jax.models.families.videomae import VideoMAEConfig, VideoMAEPretrainConfig
 
 SIZES: dict[str, Any] = {"image_size": 32, "patch_size": 4, "num_frames": 8, "width": 24, "depth": 2, "num_heads": 2}
 NMF = NmfConfig(elbow=ElbowRule(maximum=7), max_steps=300, restarts=3, refits=0)

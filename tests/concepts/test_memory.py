@@ -14,8 +14,8 @@ from vtcd_jax import models
 from vtcd_jax.concepts import ElbowRule, NmfConfig, SlicConfig, discover
 from vtcd_jax.concepts.cache import STAGES, Memory, each_head, pack, unpack
 from vtcd_jax.data import Clips
-from vtcd_jax.models.tcow import TCOWConfig
-from vtcd_jax.models.videomae import VideoMAEConfig
+from vtcd_jax.models.families.tcow import TCOWConfig
+from vtcd_jax.models.families.videomae import VideoMAEConfig
 
 NMF = NmfConfig(elbow=ElbowRule("fixed", number=3), max_steps=40, restarts=2, refits=1)
 

@@ -13,7 +13,7 @@ from vtcd_jax.concepts import NmfConfig, discover, stability
 from vtcd_jax.concepts.settings import ElbowRule
 from vtcd_jax.concepts.stability import matched
 from vtcd_jax.concepts.types import Concepts, Tubelets
-from vtcd_jax.models.videomae import VideoMAEConfig
+from vtcd_jax.models.families.videomae import VideoMAEConfig
 
 FIXED = NmfConfig(elbow=ElbowRule("fixed", number=3), max_steps=100, restarts=2, refits=0)
 

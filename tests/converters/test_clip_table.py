@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from vtcd_jax.models import InputError
-from vtcd_jax.models.clip import CLIPConfig
+from vtcd_jax.models.families.clip import CLIPConfig
 
 from .tools import assert_same, convert_only, params, settings, source
 

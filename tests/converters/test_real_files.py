@@ -17,7 +17,7 @@ from vtcd_jax.converters.sizes import heads_of
 from vtcd_jax.converters.tcow import pretrained
 from vtcd_jax.converters.videomae_settings import DECODER_HEADS, HEADS
 from vtcd_jax.models import InputError
-from vtcd_jax.models.videomae import SIZES, classifier_config
+from vtcd_jax.models.families.videomae import SIZES, classifier_config
 
 from .test_clip_table import CONFIG as CLIP
 from .test_clip_table import original

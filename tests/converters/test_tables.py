@@ -16,7 +16,7 @@ from vtcd_jax.converters.rules import Rule, make, plan
 from vtcd_jax.converters.settings import Vocabulary, translate
 from vtcd_jax.converters.videomae import LAYOUTS
 from vtcd_jax.models import InputError
-from vtcd_jax.models.videomae import VideoMAEConfig
+from vtcd_jax.models.families.videomae import VideoMAEConfig
 
 from .tools import convert_only, settings, source
 

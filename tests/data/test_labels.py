@@ -10,7 +10,7 @@ import pytest
 
 from vtcd_jax.base.errors import InputError
 from vtcd_jax.data.labels import class_indices, read_labels
-from vtcd_jax.data.search import Source
+from vtcd_jax.data.listing.search import Source
 
 CLASSES = ("Rolling something from left to right", "Picking something up", "café")
 

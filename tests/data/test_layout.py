@@ -14,7 +14,7 @@ from PIL import Image
 from vtcd_jax.base.errors import InputError
 from vtcd_jax.data import Clips, InputWarning, find_clips, read_clips
 from vtcd_jax.data.labels import class_indices
-from vtcd_jax.data.search import Source
+from vtcd_jax.data.listing.search import Source
 from vtcd_jax.models import Preprocessing
 
 from .videos import numbered, numbers, write, write_frames

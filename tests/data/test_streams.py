@@ -13,10 +13,10 @@ import pytest
 
 from vtcd_jax.base.errors import InputError
 from vtcd_jax.data import Clips, InputWarning, Sampling, read_clips
-from vtcd_jax.data.hdr import HLG, PQ, to_sdr
 from vtcd_jax.data.notices import SkippedClips
 from vtcd_jax.data.sources import ClipSource, open_clips
 from vtcd_jax.data.video import sample_video
+from vtcd_jax.data.video.hdr import HLG, PQ, to_sdr
 from vtcd_jax.models import Preprocessing
 
 from .videos import numbered, numbers, write, write_frames
@@ -179,7 +179,7 @@ def test_a_far_start_with_open_groups(tmp_path):
 def test_a_far_start_decodes_little(tmp_path, monkeypatch):
     path = write(tmp_path / "x.mp4", np.concatenate([numbered(60)] * 8), gop=12)
     monkeypatch.setattr("vtcd_jax.data.video.decode", lambda *_: pytest.fail("decoded from the start"))
-    monkeypatch.setattr("vtcd_jax.data.seeking.packet_times", lambda *_: pytest.fail("read from the start"))
+    monkeypatch.setattr("vtcd_jax.data.video.seeking.packet_times", lambda *_: pytest.fail("read from the start"))
     for start in (70, 300, 440):
         assert numbers(sample(path, Sampling(start=start))) == [(start + i) % 60 for i in range(5)]
 

@@ -12,7 +12,8 @@ from vtcd_jax import world
 from vtcd_jax.data import Clips, tracking
 from vtcd_jax.data.inputs import check_query, clip_inputs, seen_clips
 from vtcd_jax.data.query import with_query
-from vtcd_jax.models import InputError, build, tcow, timesformer
+from vtcd_jax.models import InputError, build
+from vtcd_jax.models.families import tcow, timesformer
 
 LABEL = {name: i for i, name in enumerate(world.CLASSES)}
 

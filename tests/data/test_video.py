@@ -14,11 +14,11 @@ from PIL import Image
 
 from vtcd_jax.base.errors import InputError
 from vtcd_jax.data import Sampling, write_video
-from vtcd_jax.data.containers import cut_short
 from vtcd_jax.data.encode import encode_video
 from vtcd_jax.data.resize import resize, resize_mask
 from vtcd_jax.data.sampling import uniform_indices
 from vtcd_jax.data.video import sample_video
+from vtcd_jax.data.video.containers import cut_short
 
 from .videos import numbered, numbers, set_matrix, write, write_audio
 

@@ -9,7 +9,8 @@ import pytest
 from vtcd_jax import models
 from vtcd_jax.data import Clips
 from vtcd_jax.importance import Support
-from vtcd_jax.models import Model, videomae
+from vtcd_jax.models import Model
+from vtcd_jax.models.families import videomae
 
 SMALL = {"image_size": 16, "patch_size": 8, "num_frames": 4, "width": 16, "depth": 2, "num_heads": 2}
 SITES = ("block_0/attn/key", "block_1/attn/key")

@@ -31,7 +31,8 @@ from vtcd_jax.importance import (
     occlusion,
     scores,
 )
-from vtcd_jax.models import InputError, tcow, videomae
+from vtcd_jax.models import InputError
+from vtcd_jax.models.families import tcow, videomae
 from vtcd_jax.scores.functions import log_probability
 
 ONES = np.ones((1, 8), np.float32)

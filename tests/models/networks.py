@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vtcd_jax.models import Inputs, Model, Output, clip, internvideo, tcow, timesformer, viclip, videomae
+from vtcd_jax.models import Inputs, Model, Output
+from vtcd_jax.models.families import clip, internvideo, tcow, timesformer, viclip, videomae
 
 BLOCKS = {"width": 24, "depth": 2, "num_heads": 2}
 SIZES = {"image_size": 16, "patch_size": 8, **BLOCKS}

@@ -111,7 +111,8 @@ def test_masked_passes_lower_to_one_fused_kernel_a_block_on_nvidia(monkeypatch):
     import jax._src.cudnn.fused_attention_stablehlo as cudnn
 
     from vtcd_jax.ablation.masked_pass import ClipArguments, Passes, run_block
-    from vtcd_jax.models import build, param_shapes, videomae
+    from vtcd_jax.models import build, param_shapes
+    from vtcd_jax.models.families import videomae
     from vtcd_jax.scores.functions import SCORES
 
     monkeypatch.setattr(attention, "has_cudnn", lambda: True)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from vtcd_jax import models
-from vtcd_jax.models import Inputs, attention, clip, internvideo, tcow, timesformer, viclip, videomae
+from vtcd_jax.models import Inputs, attention
+from vtcd_jax.models.families import clip, internvideo, tcow, timesformer, viclip, videomae
 
 from .networks import NETWORKS, inputs_of
 

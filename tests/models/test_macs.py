@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from vtcd_jax.models.families.videomae import VideoMAEConfig, VideoMAEPretrainConfig, classifier_config
 from vtcd_jax.models.macs import count, macs
-from vtcd_jax.models.videomae import VideoMAEConfig, VideoMAEPretrainConfig, classifier_config
 
 
 def counted(function, *shapes: tuple[int, ...]) -> int:

@@ -11,7 +11,8 @@ import pytest
 
 from vtcd_jax import models
 from vtcd_jax.base import files
-from vtcd_jax.models import InputError, Inputs, Model, internvideo, prompts, videomae
+from vtcd_jax.models import InputError, Inputs, Model, prompts
+from vtcd_jax.models.families import internvideo, videomae
 from vtcd_jax.models.prompts import with_prompts
 from vtcd_jax.models.store import tokenizer_of
 from vtcd_jax.models.tokenizer import from_merges

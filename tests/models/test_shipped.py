@@ -13,8 +13,8 @@ import pytest
 from vtcd_jax import models, world
 from vtcd_jax.data import tracking
 from vtcd_jax.models import Inputs, Model
+from vtcd_jax.models.families.videomae import reconstruction_target
 from vtcd_jax.models.store import WEIGHTS, tokenizer_of
-from vtcd_jax.models.videomae import reconstruction_target
 from vtcd_jax.world.generator import WorldConfig
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from vtcd_jax import models
-from vtcd_jax.models import Edit, internvideo, sites, staged, videomae
+from vtcd_jax.models import Edit, sites, staged
+from vtcd_jax.models.families import internvideo, videomae
 
 from .networks import NETWORKS, inputs_of, result
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from vtcd_jax import models
-from vtcd_jax.models import Edit, Inputs, Model, clip, internvideo, viclip
+from vtcd_jax.models import Edit, Inputs, Model
+from vtcd_jax.models.families import clip, internvideo, viclip
 from vtcd_jax.models.text import unit
 
 forward = jax.jit(models.forward, static_argnames="capture")

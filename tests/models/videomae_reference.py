@@ -13,7 +13,7 @@ import numpy as np
 
 from vtcd_jax import models
 from vtcd_jax.models import Inputs, Model
-from vtcd_jax.models.videomae import reconstruction_target
+from vtcd_jax.models.families.videomae import reconstruction_target
 
 from .reference import (
     ablation_edits,

@@ -16,7 +16,7 @@ from vtcd_jax.ablation.keys import Part, block_names
 from vtcd_jax.concepts import Concepts, load_concepts, save_concepts
 from vtcd_jax.data import Clips
 from vtcd_jax.importance import Explicit, Random, Support, Targets, find_targets
-from vtcd_jax.models import tcow
+from vtcd_jax.models.families import tcow
 from vtcd_jax.pipeline.scoring import measure
 from vtcd_jax.pipeline.settings import RunSettings
 from vtcd_jax.pipeline.sources import Prepared

@@ -8,9 +8,9 @@ import pytest
 
 from vtcd_jax import planted
 from vtcd_jax.importance import Support, scores
-from vtcd_jax.planted.benchmark import recovery, trials
-from vtcd_jax.planted.benchmark.judging import Interval, above, better, interval
-from vtcd_jax.planted.benchmark.methods import dealt
+from vtcd_jax.planted.evaluation import recovery, trials
+from vtcd_jax.planted.evaluation.judging import Interval, above, better, interval
+from vtcd_jax.planted.evaluation.methods import dealt
 from vtcd_jax.planted.network.analytic import planned_importance, planned_scores
 from vtcd_jax.planted.network.truth import ACTING, GRID, SITES, planned_drops
 

@@ -119,7 +119,7 @@ def test_many_sets_at_once_are_what_each_gives_alone(
 def test_slices_of_the_features_change_nothing(monkeypatch) -> None:
     P, N = two_sets((6, 9), 50)
     whole = probes.cav(P, N)
-    monkeypatch.setattr("vtcd_jax.probes.products.SLICE_BYTES", 8 * 24 * 7)
+    monkeypatch.setattr("vtcd_jax.probes.solvers.products.SLICE_BYTES", 8 * 24 * 7)
     np.testing.assert_allclose(probes.cav(P, N).vector, whole.vector, rtol=1e-5, atol=1e-7)
 
 
@@ -157,7 +157,7 @@ def test_large_problems_by_conjugate_gradients_give_the_same_vector(monkeypatch)
     P, N = two_sets((17, 14), 9)
     for method in ("logistic", "squared-hinge", "closed-form"):
         direct = probes.cav(P, N, method=method, standardise=True)
-        monkeypatch.setattr("vtcd_jax.probes.solving.DIRECT", 4)
+        monkeypatch.setattr("vtcd_jax.probes.solvers.solving.DIRECT", 4)
         iterated = probes.cav(P, N, method=method, standardise=True, max_steps=199)  # another setting compiles anew
         monkeypatch.undo()
         assert iterated.converged

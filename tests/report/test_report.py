@@ -253,7 +253,7 @@ def test_a_folder_that_cannot_be_made_is_a_failure_of_the_disk(make, tmp_path):
 
 def test_describe_names_family_sizes_and_parameters():
     from vtcd_jax import models
-    from vtcd_jax.models.videomae import VideoMAEConfig
+    from vtcd_jax.models.families.videomae import VideoMAEConfig
 
     config = VideoMAEConfig(image_size=16, patch_size=8, num_frames=4, width=16, depth=1, num_heads=2, num_classes=3)
     params = {"head": {"kernel": np.zeros((16, 3)), "bias": np.zeros(3)}}

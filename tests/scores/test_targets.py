@@ -12,7 +12,8 @@ import pytest
 from vtcd_jax import models
 from vtcd_jax.data import Clips
 from vtcd_jax.importance import Context, find_targets
-from vtcd_jax.models import InputError, Output, tcow
+from vtcd_jax.models import InputError, Output
+from vtcd_jax.models.families import tcow
 from vtcd_jax.scores.functions import default_scores, iou, soft_iou
 
 

@@ -17,8 +17,8 @@ import tyro
 from vtcd_jax.base.errors import InputError
 from vtcd_jax.concepts.settings import NmfConfig
 from vtcd_jax.pipeline.settings import RunSettings, settings_of
-from vtcd_jax.planted.benchmark.settings import Settings as PlantedSettings
-from vtcd_jax.planted.benchmark.settings import VtcdSettings
+from vtcd_jax.planted.evaluation.settings import Settings as PlantedSettings
+from vtcd_jax.planted.evaluation.settings import VtcdSettings
 
 from .cache import keep_compilations
 from .progress import Progress
@@ -282,8 +282,8 @@ def benchmark(
     from vtcd_jax.base.files import write_json
     from vtcd_jax.planted import benchmark as judge
     from vtcd_jax.planted import lines
-    from vtcd_jax.planted.benchmark.methods import vtcd
-    from vtcd_jax.planted.benchmark.trials import passes
+    from vtcd_jax.planted.evaluation.methods import vtcd
+    from vtcd_jax.planted.evaluation.trials import passes
 
     if not proposals:
         raise InputError("--proposals: name at least one of slic and crops")

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from vtcd_jax.data.encode import write_video
     from vtcd_jax.data.inputs import clip_inputs
     from vtcd_jax.data.labels import read_labels
-    from vtcd_jax.data.layout import find_clips
     from vtcd_jax.data.notices import InputWarning
     from vtcd_jax.data.query import with_query
     from vtcd_jax.data.read import read_clips
@@ -22,20 +21,9 @@ if TYPE_CHECKING:
     from vtcd_jax.data.sources import ClipSource, open_clips
     from vtcd_jax.world import captions as world_sentences
 
-    from . import (
-        clips,
-        encode,
-        inputs,
-        labels,
-        layout,
-        notices,
-        query,
-        read,
-        sampling,
-        sources,
-        tracking,
-        video,
-    )
+    from . import clips, encode, inputs, labels, notices, query, read, sampling, sources, tracking, video
+    from .listing import layout
+    from .listing.layout import find_clips
 
 _HOMES = {
     "ClipSource": "sources",

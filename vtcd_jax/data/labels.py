@@ -24,9 +24,10 @@ from pathlib import Path
 from typing import Any
 
 from vtcd_jax.base.errors import InputError, nearest
-from vtcd_jax.data.kinds import is_media
 from vtcd_jax.data.notices import printable
-from vtcd_jax.data.search import Source
+
+from .listing.kinds import is_media
+from .listing.search import Source
 
 _CLIP_COLUMNS = (
     "youtube_id", "video_id", "video", "clip", "id", "name", "filename", "file_name", "file", "path", "video_path",

@@ -12,15 +12,16 @@ from typing import NamedTuple
 import numpy as np
 
 from vtcd_jax.data.clips import Clips
-from vtcd_jax.data.frames import sample_frames, sample_masks
 from vtcd_jax.data.labels import class_indices, read_labels
-from vtcd_jax.data.layout import list_clips
 from vtcd_jax.data.notices import InputWarning, SkippedClips, some, warn
 from vtcd_jax.data.resize import resize
 from vtcd_jax.data.sampling import Sampling
-from vtcd_jax.data.search import Source
 from vtcd_jax.data.video import sample_video
 from vtcd_jax.models import InputError, Model, Preprocessing
+
+from .images.frames import sample_frames, sample_masks
+from .listing.layout import list_clips
+from .listing.search import Source
 
 Paths = str | os.PathLike | Iterable[str | os.PathLike]
 Labels = Mapping[str, str] | str | os.PathLike
@@ -51,7 +52,7 @@ def read_clips(
 ) -> Clips:
     """Clips as a model takes them, from video files, folders of frames and, where it takes one frame, images.
 
-    paths:    a file, a folder, or a list of either; ``vtcd_jax.data.layout`` says what counts as a clip.
+    paths:    a file, a folder, or a list of either; ``vtcd_jax.data.listing.layout`` says what counts as a clip.
     model:    the model, or its preprocessing alone: number of frames, height, width and stride.
     labels:   {clip name: class name} or a file of labels (``vtcd_jax.data.labels``); without it, a folder called like
               a class labels its clips.

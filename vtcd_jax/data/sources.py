@@ -15,11 +15,12 @@ from typing import Protocol
 import numpy as np
 
 from vtcd_jax.data.clips import Clips, content_hash
-from vtcd_jax.data.layout import list_clips
 from vtcd_jax.data.read import Labels, Paths, Remarks, decode_all, labels_of, preprocessing_of, read_source, refuse
 from vtcd_jax.data.sampling import Sampling
-from vtcd_jax.data.search import Source
 from vtcd_jax.models import InputError, Model, Preprocessing
+
+from .listing.layout import list_clips
+from .listing.search import Source
 
 
 class ClipSource(Protocol):

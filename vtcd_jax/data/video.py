@@ -18,11 +18,12 @@ from pathlib import Path
 import numpy as np
 
 from vtcd_jax.base.errors import InputError
-from vtcd_jax.data.containers import container_of, cut_short
-from vtcd_jax.data.hdr import NAMES
 from vtcd_jax.data.sampling import Sampling, first_indices, needed, too_short, uniform_indices
-from vtcd_jax.data.seeking import FAR, NoSeek, packet_times, pictures_at, pictures_from
-from vtcd_jax.data.streams import Damaged, Picture, decode, upright
+
+from .video.containers import container_of, cut_short
+from .video.hdr import NAMES
+from .video.seeking import FAR, NoSeek, packet_times, pictures_at, pictures_from
+from .video.streams import Damaged, Picture, decode, upright
 
 Convert = Callable[[np.ndarray], np.ndarray]
 

@@ -13,10 +13,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .benchmark.judging import Report, benchmark
-    from .benchmark.methods import Method, from_tokens, vtcd
-    from .benchmark.settings import Settings, VtcdSettings
-    from .benchmark.table import lines
+    from .evaluation.judging import Report, benchmark
+    from .evaluation.methods import Method, from_tokens, vtcd
+    from .evaluation.settings import Settings, VtcdSettings
+    from .evaluation.table import lines
     from .network.network import model
     from .network.scene import clips
     from .network.truth import PROPERTIES, Property, own_logit, token_masks

@@ -19,11 +19,11 @@ from flax import struct
 from vtcd_jax.base.errors import InputError
 
 from . import checks
-from .conjugate import conjugate_newton
-from .losses import derivatives, values
-from .newton import Solution
-from .products import gram
-from .solving import moments
+from .solvers.conjugate import conjugate_newton
+from .solvers.losses import derivatives, values
+from .solvers.newton import Solution
+from .solvers.products import gram
+from .solvers.solving import moments
 
 JITTER = 1e-14  # added to the Gram matrix, as a share of its trace, so that its Cholesky factor exists
 

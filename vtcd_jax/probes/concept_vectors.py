@@ -17,8 +17,8 @@ from flax import struct
 from vtcd_jax.base.errors import InputError
 
 from . import checks, heldout
-from .products import combine, grams, stacked
-from .solving import DIRECT, Fits, Method, Settings, fit_grams, fit_rows
+from .solvers.products import combine, grams, stacked
+from .solvers.solving import DIRECT, Fits, Method, Settings, fit_grams, fit_rows
 
 METHODS: tuple[str, ...] = get_args(Method)
 CHUNK_BYTES = 256 * 2**20  # of the matrices of the pairs that are solved at once

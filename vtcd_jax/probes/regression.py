@@ -21,8 +21,8 @@ from flax import struct
 from vtcd_jax.base.errors import InputError
 
 from . import checks
-from .products import gram
-from .solving import moments
+from .solvers.products import gram
+from .solvers.solving import moments
 
 
 @struct.dataclass

@@ -15,9 +15,9 @@ import jax
 import numpy as np
 
 from vtcd_jax.data import find_clips
+from vtcd_jax.data.listing.search import Source
 from vtcd_jax.data.read import labels_of, read_source
 from vtcd_jax.data.sampling import Sampling
-from vtcd_jax.data.search import Source
 from vtcd_jax.models import InputError, Inputs, Model, forward
 
 Z = 1.959964  # 95 % of a normal distribution lie within

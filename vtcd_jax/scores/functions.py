@@ -24,7 +24,7 @@ import numpy as np
 from flax import struct
 
 from vtcd_jax.models import InputError, Model, Output, example_inputs, nearest, output_shapes
-from vtcd_jax.models.videomae import reconstruction_target
+from vtcd_jax.models.families.videomae import reconstruction_target
 
 
 @struct.dataclass

@@ -27,7 +27,7 @@ import numpy as np
 from jaxtyping import Float
 
 from vtcd_jax.models import Model, Preprocessing, build, param_shapes
-from vtcd_jax.models.videomae import VideoMAEConfig
+from vtcd_jax.models.families.videomae import VideoMAEConfig
 
 from .scene import COLOURS, FRAMES, GREY, LABELS, PATCH, PERIOD, SIDE, SIGNS, STRIPES, TUBELET
 from .stream import AMPLITUDE, BALLAST, GRID, WIDTH, Row, everything, read, read_one, read_place, write

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from vtcd_jax.data.containers import cut_short
-from vtcd_jax.data.streams import Damaged, Picture, opened, pictures
+from .containers import cut_short
+from .streams import Damaged, Picture, opened, pictures
 
 FAR = 64  # frames before the first that is needed, from which on a jump is worth it
 _REORDERED = 32  # frames that may be shown in another order than they are stored; the codecs allow 16

@@ -22,12 +22,12 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from .layers import from_patches
-from .linear import KERNEL_INIT
-from .staged import Staged
-from .taps import Tap
+from ..layers import from_patches
+from ..linear import KERNEL_INIT
+from ..staged import Staged
+from ..taps import Tap
+from ..types import Family, Inputs, Output, Preprocessing
 from .timesformer import ClassToken, DividedBlock, FrameStream, TokenEmbed
-from .types import Family, Inputs, Output, Preprocessing
 
 MASKS = 3
 FLAGS = 3

@@ -19,9 +19,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vtcd_jax.base.errors import InputError
-from vtcd_jax.data import kinds
 from vtcd_jax.data.notices import InputWarning, printable, some, warn
-from vtcd_jax.data.search import Source, Walk, natural, search
+
+from . import kinds
+from .search import Source, Walk, natural, search
 
 __all__ = ["Listing", "Source", "find_clips", "list_clips"]
 

@@ -23,15 +23,15 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax import struct
 
-from .attention import attend
+from ..attention import attend
+from ..layers import Activation, Block, Mlp
+from ..linear import KERNEL_INIT, Linear
+from ..staged import Staged
+from ..streams import Grid, Stream, join, positions, tap_tokens
+from ..taps import Tap
+from ..text import TextTower, VideoTextConfig, compare, text_features
+from ..types import Family, Inputs, Output
 from .clip import LOGIT_SCALE, FrameEmbed, check_video, preprocessing, token_grid
-from .layers import Activation, Block, Mlp
-from .linear import KERNEL_INIT, Linear
-from .staged import Staged
-from .streams import Grid, Stream, join, positions, tap_tokens
-from .taps import Tap
-from .text import TextTower, VideoTextConfig, compare, text_features
-from .types import Family, Inputs, Output
 
 
 @dataclass(frozen=True)

@@ -18,14 +18,14 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from ..layers import Block, PatchEmbed
+from ..linear import KERNEL_INIT
+from ..staged import Staged
+from ..streams import Grid, Stream, join, tap_tokens
+from ..taps import Tap
+from ..text import TextTower, VideoTextConfig, compare, text_features
+from ..types import Family, Inputs, Output, Preprocessing
 from .clip import check_video, token_grid
-from .layers import Block, PatchEmbed
-from .linear import KERNEL_INIT
-from .staged import Staged
-from .streams import Grid, Stream, join, tap_tokens
-from .taps import Tap
-from .text import TextTower, VideoTextConfig, compare, text_features
-from .types import Family, Inputs, Output, Preprocessing
 
 LABEL_SCALE = 100.0
 

@@ -20,12 +20,12 @@ import numpy as np
 from flax import linen as nn
 from jax.core import Tracer
 
-from .layers import Block, PatchEmbed, sine_cosine_table, to_patches
-from .linear import KERNEL_INIT
-from .staged import Staged
-from .streams import Grid, Stream, tap_tokens
-from .taps import Tap
-from .types import Family, Inputs, Output, Preprocessing
+from ..layers import Block, PatchEmbed, sine_cosine_table, to_patches
+from ..linear import KERNEL_INIT
+from ..staged import Staged
+from ..streams import Grid, Stream, tap_tokens
+from ..taps import Tap
+from ..types import Family, Inputs, Output, Preprocessing
 
 
 @dataclass(frozen=True)

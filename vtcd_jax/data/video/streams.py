@@ -20,8 +20,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vtcd_jax.base.errors import InputError
-from vtcd_jax.data.containers import cut_short
-from vtcd_jax.data.hdr import NAMES, to_sdr
+
+from .containers import cut_short
+from .hdr import NAMES, to_sdr
 
 # Only these readers may open a file: else FFmpeg would follow a playlist that is named .mp4 to other files.
 _CONTAINERS = (

@@ -22,13 +22,13 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax import struct
 
-from .attention import Attention, causal_mask
-from .layers import Block, Mlp, PatchEmbed
-from .linear import KERNEL_INIT, Linear
-from .staged import Staged
-from .streams import Grid, Stream, join, tap_tokens
-from .taps import Tap
-from .types import Family, Inputs, Output, Preprocessing
+from ..attention import Attention, causal_mask
+from ..layers import Block, Mlp, PatchEmbed
+from ..linear import KERNEL_INIT, Linear
+from ..staged import Staged
+from ..streams import Grid, Stream, join, tap_tokens
+from ..taps import Tap
+from ..types import Family, Inputs, Output, Preprocessing
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vtcd_jax.base.errors import InputError
-from vtcd_jax.data.kinds import SAME, suffix_of
+
+from .kinds import SAME, suffix_of
 
 
 class Series(NamedTuple):

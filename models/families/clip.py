@@ -19,13 +19,13 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from .layers import Block, PatchEmbed
-from .linear import KERNEL_INIT
-from .staged import Staged
-from .streams import Grid, Stream, join, tap_tokens
-from .taps import Tap
-from .text import TextTower, VideoTextConfig, compare, text_features, unit
-from .types import Family, Inputs, Output, Preprocessing
+from ..layers import Block, PatchEmbed
+from ..linear import KERNEL_INIT
+from ..staged import Staged
+from ..streams import Grid, Stream, join, tap_tokens
+from ..taps import Tap
+from ..text import TextTower, VideoTextConfig, compare, text_features, unit
+from ..types import Family, Inputs, Output, Preprocessing
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)

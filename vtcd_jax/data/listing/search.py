@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vtcd_jax.base.errors import InputError
-from vtcd_jax.data import kinds
 from vtcd_jax.data.notices import printable
-from vtcd_jax.data.series import Series, find_series
+
+from . import kinds
+from .series import Series, find_series
 
 NO_FRAME = "images that are no numbered frames, left out"
 BESIDE = "images beside a video, left out"
