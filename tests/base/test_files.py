@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 import json
+import os
 
 import jax
 import numpy as np
@@ -121,3 +122,15 @@ def test_preprocessing_is_the_papers():
     video = np.array([[0, 128, 255]], np.uint8)
     expected = (video / 255.0 - np.array(p.mean)) / np.array(p.std)
     np.testing.assert_allclose(p.normalise(video), expected, atol=1e-6)
+
+
+def test_names_that_are_no_utf8_come_back_from_json(tmp_path):
+    name = os.fsdecode(b"clips \xff/\xc3\xa9")
+    files.write_json(tmp_path / "x.json", {"clips": name, name: [name]})
+    text = (tmp_path / "x.json").read_text(encoding="utf-8")  # readable by any program
+    assert json.loads(text) == {"clips": name, name: [name]} and "é" in text
+
+
+def test_names_that_are_no_utf8_are_spelled_out_in_texts(tmp_path):
+    files.write_text(tmp_path / "x.csv", os.fsdecode(b"\xff,\xc3\xa9\n"))
+    assert (tmp_path / "x.csv").read_bytes() == b"\\xff,\xc3\xa9\n"

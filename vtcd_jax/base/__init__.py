@@ -1,0 +1,1 @@
+"""The foundation: errors, atomic files, seeds and random numbers, statistics."""

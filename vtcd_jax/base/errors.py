@@ -1,4 +1,4 @@
-"""The one exception that means "the input is wrong, and here is what to do about it"."""
+"""The exception for wrong input, with its remedy."""
 
 from __future__ import annotations
 

@@ -1,12 +1,13 @@
-"""Files that are either whole or absent.
+"""Atomic files: complete or absent.
 
-Every file of the library is written under a temporary name in its own folder, flushed to the disk and renamed: a
-crash or a full disk never leaves half a file under a final name. Bytes depend on the content alone.
+Every file of the library is written under a temporary name in the same folder, flushed to the disk and renamed: a crash
+or a full disk never leaves a partial file under its final name. Bytes depend only on the content.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -20,7 +21,7 @@ import numpy as np
 
 @contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[BinaryIO]:
-    """A binary file that appears under ``path`` when the block ends well, and not at all when it does not."""
+    """A binary file that appears under ``path`` only if the block ends without an error."""
     path = Path(path)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     try:
@@ -38,9 +39,9 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def replacing_folder(path: str | Path) -> Iterator[Path]:
-    """An empty folder to fill, renamed to ``path`` when the block ends well.
+    """An empty folder to fill, renamed to ``path`` if the block ends without an error.
 
-    What stood at ``path`` is moved aside until the new folder is in its place, and comes back when that fails.
+    An older folder at ``path`` is moved aside meanwhile, and moved back after an error.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,12 +67,23 @@ def write_bytes(path: str | Path, data: bytes) -> None:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    write_bytes(path, text.encode("utf-8"))
+    r"""Writes text as UTF-8; bytes of file names that are no UTF-8 stand as \xNN."""
+    plain = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    write_bytes(path, plain.encode("utf-8"))
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Sorted keys, two spaces, a newline at the end: the same value gives the same bytes."""
-    write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+    """Sorted keys, two spaces, a newline at the end: the same value gives the same bytes.
+
+    Names of files that are no UTF-8 read back as they are: their odd bytes stand as escapes of JSON.
+    """
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    write_bytes(path, json_bytes(text))
+
+
+def json_bytes(text: str) -> bytes:
+    r"""JSON as UTF-8; lone surrogates (bytes of file names that are no UTF-8) as ``\udcNN``, which JSON reads back."""
+    return text.encode("utf-8", "backslashreplace")
 
 
 _DTYPES = {
@@ -83,7 +95,8 @@ _DTYPES = {
 def save_safetensors(path: str | Path, tensors: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> None:
     """Writes arrays one by one (each may be a function that makes it), in name order: bounded memory, fixed bytes.
 
-    tensors:  name -> array, or name -> (shape, dtype, make) where ``make()`` gives the array when its turn comes.
+    tensors:  name -> array, or name -> (shape, dtype, make) where ``make()`` is called just before the array is
+              written.
     metadata: text pairs for the header.
     """
     entries = {name: _entry(tensors[name]) for name in sorted(tensors)}
@@ -104,7 +117,7 @@ def save_safetensors(path: str | Path, tensors: Mapping[str, Any], metadata: Map
         for name, (shape, dtype, make) in entries.items():
             array = np.asarray(make(), order="C")
             if array.shape != shape or array.dtype != dtype:
-                raise ValueError(f"tensor {name!r} was announced as {dtype}{shape}, came as {array.dtype}{array.shape}")
+                raise ValueError(f"tensor {name!r} was declared as {dtype}{shape}, but is {array.dtype}{array.shape}")
             file.write(array.reshape(-1).view(np.uint8).data)
 
 
@@ -135,3 +148,9 @@ def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
             node = node.setdefault(name, {})
         node[leaf] = value
     return tree
+
+
+def file_sha256(path: str | os.PathLike) -> str:
+    """SHA-256 (hex) of a file, read piece by piece."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

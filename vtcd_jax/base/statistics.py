@@ -1,4 +1,4 @@
-"""Student's intervals, and ranks. SciPy's statistics are loaded on first use: they take longer than all else here."""
+"""Student's intervals, and ranks. SciPy's statistics are loaded on first use, because their import is slow."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import numpy as np
 
 
 def half_width(se: np.ndarray, dof: np.ndarray | float | int, level: float) -> np.ndarray:
-    """Half the width of the interval of a mean with this standard error and these degrees of freedom."""
+    """Half the width of Student's interval for a mean, from its standard error and degrees of freedom."""
     from scipy.stats import t
 
     return t.ppf((1 + level) / 2, dof) * se
 
 
-def exceedance(height: np.ndarray, dof: np.ndarray) -> np.ndarray:
-    """Probability that Student's variable lies above ``height``."""
+def survival(t_value: np.ndarray, dof: np.ndarray) -> np.ndarray:
+    """Survival function of Student's distribution: the probability of values above ``t_value``."""
     from scipy.stats import t
 
-    return t.sf(height, dof)
+    return t.sf(t_value, dof)
 
 
 def ranks(values: np.ndarray) -> np.ndarray:
-    """From 1 along the last axis, equal values share their mean rank."""
+    """Ranks from 1 along the last axis; equal values get their mean rank."""
     from scipy.stats import rankdata
 
     return rankdata(values, axis=-1)

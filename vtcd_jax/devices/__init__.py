@@ -1,0 +1,1 @@
+"""Cores, concurrent calls, meshes and precision: how work is distributed over devices."""

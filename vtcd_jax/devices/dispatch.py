@@ -1,8 +1,8 @@
-"""Calls of a compiled function, several under way at a time, their results in order.
+"""Concurrent calls of a compiled function, with results in order.
 
-An accelerator queues what it is sent: the next call is on its way before the results of the last are read. A CPU runs a
-call at once, and much of a network (norms, softmax, all of a small one) on a single core; so as many calls as there are
-cores run side by side, each on a thread of its own.
+An accelerator queues calls: the next call is sent before the results of the last are read. A CPU runs a call at once,
+and much of a network (norms, softmax, all of a small network) uses a single core, so one call per core runs at a time,
+each on its own thread.
 """
 
 from __future__ import annotations
@@ -21,21 +21,23 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def at_once(mesh: Mesh | None = None) -> int:
-    """How many calls a device takes side by side: one per core of a CPU; 1 on accelerators, and with a mesh, whose
-    processes must all call in the same order."""
+def max_in_flight(mesh: Mesh | None = None) -> int:
+    """Calls that run at the same time: one per core of a CPU; 1 on accelerators, and with a mesh, because all of its
+    processes must call in the same order."""
     return cores() if on_cpu() and mesh is None else 1
 
 
-def in_order(call: Callable[[Item], Result], todo: Iterable[Item], threads: int = 1) -> Iterator[tuple[Item, Result]]:
-    """(item, call(item)) of every item. ``todo`` is read here, as calls are begun; only ``call`` runs on other threads.
-    JAX compiles for the first call, and the others wait for it."""
+def map_ordered(
+    call: Callable[[Item], Result], todo: Iterable[Item], threads: int = 1
+) -> Iterator[tuple[Item, Result]]:
+    """(item, call(item)) of every item, in order. ``todo`` is read by the calling thread; only ``call`` runs on others.
+    JAX compiles for the first call; the others wait for it."""
     running: deque[tuple[Item, Callable[[], Result]]] = deque()
     pool = ThreadPoolExecutor(threads)
     try:
         for item in todo:
-            begun = _known(call(item)) if threads == 1 else pool.submit(_finished, call, item).result
-            running.append((item, begun))
+            result = _ready(call(item)) if threads == 1 else pool.submit(_finished, call, item).result
+            running.append((item, result))
             while len(running) > threads:
                 first, result = running.popleft()
                 yield first, result()
@@ -46,7 +48,7 @@ def in_order(call: Callable[[Item], Result], todo: Iterable[Item], threads: int 
         pool.shutdown(cancel_futures=True)
 
 
-def _known(result: Result) -> Callable[[], Result]:
+def _ready(result: Result) -> Callable[[], Result]:
     return lambda: result
 
 

@@ -1,6 +1,6 @@
 """Arrays on devices: one, or a mesh over (video, mask), in one process or many.
 
-Every process holds the same host arrays, and puts the parts on its own devices that belong there.
+Every process holds the same host arrays and puts its part of them on its devices.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from vtcd_jax.models import InputError
 
 
 def make_mesh(video: int | None = None, mask: int | None = None) -> Mesh:
-    """All devices of all processes, ``video`` x ``mask`` of them; one that is None takes what the other leaves.
+    """All devices of all processes, ``video`` x ``mask`` of them; one that is None is computed from the other.
 
-    By default every device takes its share of the rows of one clip. Raises InputError where the product differs from
+    By default the rows of one clip are divided among all devices. Raises InputError where the product differs from
     the number of devices.
     """
     devices = jax.device_count()
@@ -30,21 +30,21 @@ def make_mesh(video: int | None = None, mask: int | None = None) -> Mesh:
     return jax.make_mesh((video, mask), ("video", "mask"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
 
 
-def places(mesh: Mesh | None, axis: str) -> int:
+def axis_size(mesh: Mesh | None, axis: str) -> int:
     """Devices along an axis; 1 without a mesh."""
     return 1 if mesh is None else mesh.shape[axis]
 
 
-def place(tree: Any, mesh: Mesh | None, spec: PartitionSpec) -> Any:
+def put(tree: Any, mesh: Mesh | None, spec: PartitionSpec) -> Any:
     """Arrays of a pytree on the default device, or over a mesh."""
     if mesh is None:
         return jax.tree.map(jnp.asarray, tree)
     sharding = NamedSharding(mesh, spec)
 
-    def put(array: Any) -> jax.Array:
+    def on_mesh(array: Any) -> jax.Array:
         if isinstance(array, jax.Array) and array.sharding == sharding:
             return array
         host = np.asarray(array)
         return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
 
-    return jax.tree.map(put, tree)
+    return jax.tree.map(on_mesh, tree)

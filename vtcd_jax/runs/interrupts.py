@@ -1,7 +1,7 @@
-"""Ctrl-C while masked passes run: the first ends after the blocks under way, which are saved; the second at once.
+"""Ctrl-C during masked passes: the first ends the run after saving the running blocks, the second at once.
 
 Python calls signal handlers between its own instructions, and a block of passes is one long instruction. So a thread
-reads the numbers of signals from a socket, which the system's part of the handler writes at once.
+reads the signal numbers from a socket, which the low-level handler writes immediately.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ FAILED = 1  # the exit code of interruptions
 
 @contextmanager
 def graceful_interrupt() -> Iterator[Callable[[], bool]]:
-    """Gives a function that tells whether an interrupt was asked for, and ends with KeyboardInterrupt if it was.
+    """Yields a function that returns whether the user has interrupted; raises KeyboardInterrupt at the end if so.
 
-    It never was outside the main thread, which alone gets signals, and where a shell told the process to ignore them.
+    Always False outside the main thread, which alone receives signals, and in a process that ignores interrupts.
     """
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -49,11 +49,11 @@ def _watch(signals: socket.socket, asked: threading.Event) -> None:
     while numbers := signals.recv(64):
         for _ in range(numbers.count(signal.SIGINT)):
             if asked.is_set():
-                _say("ended at once; finished blocks are saved")
-                os._exit(FAILED)  # nothing waits for a computation that is under way
+                _print("ended at once; finished blocks are saved")
+                os._exit(FAILED)  # without waiting for the running computation
             asked.set()
-            _say("saving the blocks under way; Ctrl-C again ends at once")
+            _print("saving the running blocks; Ctrl-C again ends at once")
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     print(f"\nvtcd: {text}", file=sys.stderr, flush=True)

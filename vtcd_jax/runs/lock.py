@@ -1,84 +1,69 @@
-"""One process at a time in a folder: a lock that the system frees when its process ends, however it ends."""
+"""One process at a time in a folder: a lock of the operating system, which ends with its process (``filelock``).
+
+run/.lock     the locked file; it stays when the lock is released
+run/.owner    who holds the lock, for messages
+"""
 
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from vtcd_jax.base.errors import InputError
 
-LOCK_NAME = ".lock"
+LOCK_NAME, OWNER_NAME = ".lock", ".owner"
+PATIENCE = 0.5  # seconds; a process that only tests the lock holds it for an instant
 
 
 @dataclass(frozen=True)
 class Lock:
-    """A held lock: the path of its file, and the open file that carries it."""
+    """A held lock on a folder."""
 
-    path: Path
-    file: io.FileIO
+    folder: Path
+    file: FileLock
 
 
 def acquire(folder: Path) -> Lock:
     """Locks a folder that exists. Raises InputError, naming the owner, where another process holds it."""
-    path = folder / LOCK_NAME
-    while True:
-        file = io.FileIO(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+")
-        try:
-            if _try_lock(file) and _is_file_at(file, path):
-                file.truncate(0)
-                file.write(f"process {os.getpid()} on {socket.gethostname()}\n".encode())
-                return Lock(path, file)
-        except BaseException:
-            file.close()
-            raise
-        file.close()  # held by another, or removed by its owner between our opening and locking it
-        refuse_if_in_use(folder)
+    file = FileLock(folder / LOCK_NAME, is_singleton=False)
+    try:
+        file.acquire(timeout=PATIENCE, poll_interval=0.01)
+    except Timeout:
+        raise _in_use(folder) from None
+    (folder / OWNER_NAME).write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
+    return Lock(folder, file)
 
 
 def release(lock: Lock) -> None:
-    """Frees the folder and removes the lock file; a second call does nothing."""
-    if lock.file.closed:
-        return
-    with contextlib.suppress(OSError):
-        if _is_file_at(lock.file, lock.path):
-            lock.path.unlink()
-    lock.file.close()
+    """Releases the folder; a second call does nothing."""
+    if lock.file.is_locked:
+        for name in (OWNER_NAME, LOCK_NAME):  # a waiting process notices that its file is removed (not on Windows)
+            with contextlib.suppress(OSError):
+                (lock.folder / name).unlink()
+        lock.file.release()
 
 
 def refuse_if_in_use(folder: Path) -> None:
-    """Raises InputError where another process holds the folder; writes nothing.
-
-    Processes that only look do not disturb each other: looking takes a lock that is shared.
-    """
-    try:
-        file = io.FileIO(folder / LOCK_NAME, "r")
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
+    """Raises InputError where another process holds the folder; changes nothing."""
+    if not (folder / LOCK_NAME).is_file():
         return
-    with file:
-        if not _try_lock(file, shared=True):
-            owner = file.read(200).decode("utf-8", "replace").strip() or "another process"
-            raise InputError(f"{folder}: is in use by {owner}; wait for it, or give another folder")
-
-
-def _is_file_at(file: io.FileIO, path: Path) -> bool:
+    file = FileLock(folder / LOCK_NAME, is_singleton=False)
     try:
-        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
-    except FileNotFoundError:
-        return False
+        file.acquire(timeout=PATIENCE, poll_interval=0.01)
+    except Timeout:
+        raise _in_use(folder) from None
+    except PermissionError:  # a read-only folder
+        return
+    file.release()
 
 
-def _try_lock(file: io.FileIO, *, shared: bool = False) -> bool:
-    """Whether this process now holds the file; always true where the system has no such locks (Windows)."""
-    try:
-        import fcntl
-    except ImportError:
-        return True
-    try:
-        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+def _in_use(folder: Path) -> InputError:
+    owner = ""
+    with contextlib.suppress(OSError):
+        owner = (folder / OWNER_NAME).read_text(encoding="utf-8", errors="replace")[:200].strip()
+    return InputError(f"{folder}: is in use by {owner or 'another process'}; wait for it, or give another folder")

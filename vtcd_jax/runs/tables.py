@@ -1,4 +1,4 @@
-"""Tables as CSV files whose bytes depend on their content alone."""
+"""Tables as CSV files whose bytes depend only on their content."""
 
 from __future__ import annotations
 
