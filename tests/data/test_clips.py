@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.data.video.videos import numbered, numbers, write, write_audio, write_frames
 from vtcd_jax.base.errors import InputError
 from vtcd_jax.data import Clips, Sampling, find_clips, read_clips
 from vtcd_jax.data.clips import content_hash
 from vtcd_jax.models import Preprocessing
-
-from .videos import numbered, numbers, write, write_audio, write_frames
 
 SMALL = Preprocessing(num_frames=4, height=24, width=48, stride=2, mean=(0.5,) * 3, std=(0.25,) * 3)
 CLASSES = ("Rolling something on a flat surface", "Dropping something", "Staying still")

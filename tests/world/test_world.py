@@ -75,6 +75,7 @@ def test_positions_do_not_tell_left_from_right():
     assert abs(np.mean(x[RIGHT]) - 23.5) < 2
 
 
+@pytest.mark.slow
 def test_a_linear_probe_of_one_frame_learns_little():
     def frames(count, seed, split):
         clips = world.clips(count, seed, split=split)
@@ -196,3 +197,16 @@ def test_iou_ceiling_is_one_for_whole_tokens_and_the_known_value_for_half_tokens
 def test_bad_requests_are_named(call, words):
     with pytest.raises(InputError, match=words):
         call()
+
+
+def test_clips_that_are_drawn_when_they_are_read_are_the_same():
+    config = world.WorldConfig(size=24, frames=8)
+    every, lazy = world.clips(5, 3, config=config), world.open_world(5, 3, config=config)
+    assert (lazy.names, lazy.hashes, lazy.pixel_hashes) == (every.names, every.hashes, every.pixel_hashes)
+    got, expected = lazy[[4, 1]].read([1, 0]), every[[1, 4]]
+    np.testing.assert_array_equal(got.video, expected.video)
+    np.testing.assert_array_equal(got.query, expected.query)
+    np.testing.assert_array_equal(got.labels, expected.labels)
+    assert lazy.mask_names == every.mask_names == tuple(got.masks)
+    for name, mask in expected.masks.items():
+        np.testing.assert_array_equal(got.masks[name], mask)

@@ -1,5 +1,8 @@
 """Clips on the host: pixels, names, content hashes, labels and, where known, true masks.
 
+``Clips`` holds the pixels of all its clips. What works on clips takes any ``ClipSource``, which may decode them when
+they are read (``vtcd_jax.data.sources``), and reads a few at a time.
+
 Axes: ``video`` counts clips, ``time`` frames; pixels are ``uint8`` RGB at the size that the model takes, not yet
 normalised. The hash of a clip names it in all that is kept, and seeds every random draw about it, so that neither the
 order of the clips nor the company they keep changes a result.
@@ -10,8 +13,9 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -29,6 +33,52 @@ def query_hash(pixels: str, query: np.ndarray) -> str:
     """SHA-256 (hex) of a clip's pixel hash and its query mask, as a network sees both."""
     seen = np.ascontiguousarray(query, np.float32)
     return hashlib.sha256(f"{pixels}{seen.shape}".encode() + seen.tobytes()).hexdigest()
+
+
+@runtime_checkable
+class ClipSource(Protocol):
+    """Clips of one size and length, in a fixed order. Only ``read`` needs their pixels.
+
+    names, hashes, pixel_hashes: one of each per clip, as in ``Clips``.  labels: int32 [video], -1 where unknown.
+    mask_names:  names of the true masks that every clip has.
+    query_sizes: int64 [video], the voxels that each clip's query mask marks; None where clips have no query masks.
+    """
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+
+    @property
+    def hashes(self) -> tuple[str, ...]: ...
+
+    @property
+    def pixel_hashes(self) -> tuple[str, ...]: ...
+
+    @property
+    def labels(self) -> np.ndarray: ...
+
+    @property
+    def mask_names(self) -> tuple[str, ...]: ...
+
+    @property
+    def query_sizes(self) -> np.ndarray | None: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, indices: slice | int | Sequence[int] | np.ndarray, /) -> ClipSource:
+        """The chosen clips as a source; decodes nothing."""
+        ...
+
+    def read(self, rows: Sequence[int] | np.ndarray) -> Clips:
+        """The pixels, masks and query masks of the rows, in their order."""
+        ...
+
+    def with_queries(self, first: np.ndarray | None) -> ClipSource:
+        """The clips with query masks that mark ``first``, bool [video, height, width], in frame 0 and nothing after it;
+        None takes their query masks away."""
+        ...
+
+
+AnyClips = TypeVar("AnyClips", bound=ClipSource)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,12 +138,26 @@ class Clips:
         hashes = tuple(content_hash(clip) for clip in video)
         return cls(video, names, hashes, numbers.astype(np.int32), masks, query)
 
-    @cached_property
+    @property
     def hashes(self) -> tuple[str, ...]:
         """sha256 (hex) of all that a network sees of each clip: the pixels, and the query mask where there is one."""
+        return self._hashes
+
+    @cached_property
+    def _hashes(self) -> tuple[str, ...]:
         if self.query is None:
             return self.pixel_hashes
         return tuple(query_hash(h, q) for h, q in zip(self.pixel_hashes, self.query, strict=True))
+
+    @property
+    def mask_names(self) -> tuple[str, ...]:
+        """Names of the true masks."""
+        return tuple(self.masks)
+
+    @property
+    def query_sizes(self) -> np.ndarray | None:
+        """int64 [video], the voxels that each query mask marks; None without query masks."""
+        return None if self.query is None else np.array([np.count_nonzero(one) for one in self.query], np.int64)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -111,5 +175,16 @@ class Clips:
         )
 
     def read(self, rows: Sequence[int] | np.ndarray) -> Clips:
-        """The clips of some rows: what a source that decodes on demand has, too (``vtcd_jax.data.sources``)."""
+        """The clips of some rows, which may repeat."""
         return self[rows]
+
+    def with_queries(self, first: np.ndarray | None) -> Clips:
+        """As ``ClipSource.with_queries``."""
+        return replace(self, query=None if first is None else first_frame_queries(first, self.video.shape[1]))
+
+
+def first_frame_queries(first: np.ndarray, frames: int) -> np.ndarray:
+    """bool [video, time, height, width]: ``first`` [video, height, width] in frame 0, nothing after it."""
+    query = np.zeros((len(first), frames, *first.shape[1:]), bool)
+    query[:, 0] = first
+    return query

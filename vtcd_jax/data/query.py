@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
 
 from vtcd_jax.base.errors import InputError
-from vtcd_jax.data.clips import Clips
-from vtcd_jax.data.images import read_mask
-from vtcd_jax.data.resize import resize_mask
+
+from .clips import AnyClips, ClipSource
+from .images.reading import read_mask
+from .resize import resize_mask
 
 
-def with_query(clips: Clips, path: str | Path | None) -> Clips:
+def with_query(clips: AnyClips, path: str | Path | None) -> AnyClips:
     """The clips with query masks: bool [video, time, height, width], empty after frame 0.
 
     path: an image whose non-zero pixels mark the object (for a single clip), or a folder with an image per clip, at the
@@ -22,20 +22,19 @@ def with_query(clips: Clips, path: str | Path | None) -> Clips:
     Raises InputError for images that are missing, ambiguous, damaged or empty.
     """
     if path is None:
-        if clips.query is not None or "target" not in clips.masks:
+        if clips.query_sizes is not None or "target" not in clips.mask_names:
             return clips
-        first = clips.masks["target"][:, 0]
+        first = [clips.read([video]).masks["target"][0, 0] for video in range(len(clips))]
     else:
         files = _files(clips, Path(path))
-        first = np.stack([resize_mask(read_mask(file), *clips.video.shape[2:4]) for file in files])
+        size = clips.read([0]).video.shape[2:4]
+        first = [resize_mask(read_mask(file), *size) for file in files]
         if empty := [str(file) for file, mask in zip(files, first, strict=True) if not mask.any()]:
             raise InputError(f"{empty[0]}: marks nothing; paint the object in any colour but black")
-    query = np.zeros(clips.video.shape[:4], bool)
-    query[:, 0] = first
-    return dataclasses.replace(clips, query=query)
+    return clips.with_queries(np.stack(first))  # type: ignore[return-value]
 
 
-def _files(clips: Clips, path: Path) -> list[Path]:
+def _files(clips: ClipSource, path: Path) -> list[Path]:
     if path.is_file():
         if len(clips) > 1:
             raise InputError(f"{path}: one query mask for {len(clips)} clips; give a folder with one per clip")

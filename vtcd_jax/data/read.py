@@ -5,39 +5,46 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from vtcd_jax.data.clips import Clips
-from vtcd_jax.data.labels import class_indices, read_labels
-from vtcd_jax.data.notices import InputWarning, SkippedClips, some, warn
-from vtcd_jax.data.resize import resize
-from vtcd_jax.data.sampling import Sampling
-from vtcd_jax.data.video import sample_video
 from vtcd_jax.models import InputError, Model, Preprocessing
 
+from .clips import Clips, content_hash
 from .images.frames import sample_frames, sample_masks
-from .listing.layout import list_clips
+from .listing.label_files import read_labels
+from .listing.labels import class_indices
+from .listing.layout import Listing, list_clips
 from .listing.search import Source
+from .notices import InputWarning, SkippedClips, some, warn
+from .resize import resize
+from .sampling import Sampling
+from .video.reading import sample_video
 
 Paths = str | os.PathLike | Iterable[str | os.PathLike]
 Labels = Mapping[str, str] | str | os.PathLike
 
 
-class Decoded(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Decoded:
     """One clip.
 
     video:   uint8 [time, height, width, 3], RGB.
-    mask:    bool [time, height, width], the clip's own mask; None where a frame has none.
+    masks:   its true masks by name, each bool [time, height, width]; those that every frame has.
     remarks: what a user should know about it.
     """
 
     video: np.ndarray
-    mask: np.ndarray | None
+    masks: Mapping[str, np.ndarray] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+
+    @cached_property
+    def pixel_hash(self) -> str:
+        """``content_hash`` of its pixels."""
+        return content_hash(self.video)
 
 
 def read_clips(
@@ -52,10 +59,10 @@ def read_clips(
 ) -> Clips:
     """Clips as a model takes them, from video files, folders of frames and, where it takes one frame, images.
 
-    paths:    a file, a folder, or a list of either; ``vtcd_jax.data.listing.layout`` says what counts as a clip.
+    paths:    a file, a folder, or a list of either; ``vtcd_jax.data.listing`` says what counts as a clip.
     model:    the model, or its preprocessing alone: number of frames, height, width and stride.
-    labels:   {clip name: class name} or a file of labels (``vtcd_jax.data.labels``); without it, a folder called like
-              a class labels its clips.
+    labels:   {clip name: class name} or a file of labels (``vtcd_jax.data.listing.labels``); without it,
+              a folder called like a class labels its clips.
     classes:  the class names; the model's own if None.
     skip_bad: leave out clips that cannot be used, with a warning (SkippedClips) that has their names and reasons.
     on_clip:  called with (clips read, clips in all) after each, for a progress bar.
@@ -66,30 +73,21 @@ def read_clips(
     """
     sampling = sampling or Sampling()
     p = preprocessing_of(model)
-    found = list_clips(paths, images=p.num_frames == 1)
-    numbers = labels_of(found.sources, model, labels, classes)
-    video = np.empty((len(found.sources), p.num_frames, p.height, p.width, 3), np.uint8)
-    masks: list[np.ndarray | None] = []
+    listing = list_clips(paths, images=p.num_frames == 1)
+    numbers = labels_of(listing.sources, model, labels, classes)
+    video = np.empty((len(listing.sources), p.num_frames, p.height, p.width, 3), np.uint8)
+    masks: list[np.ndarray] = []
     kept: list[int] = []
-    problems, remarks = dict(found.problems), Remarks()
-    for i, (source, decoded) in enumerate(decode_all(found.sources, sampling, p)):
-        if isinstance(decoded, InputError):
-            problems[source.name] = str(decoded)
-        else:
-            video[len(kept)] = decoded.video
-            masks.append(decoded.mask)
-            kept.append(i)
-            remarks.add(source, decoded)
-        if on_clip:
-            on_clip(i + 1, len(found.sources))
-    refuse(problems, kept, skip_bad)
-    remarks.warn()
-    known = [mask for mask in masks if mask is not None]
+    decode = decoder(listing, sampling, p)
+    for number, clip in decode_all(listing, decode, skip_bad=skip_bad, on_clip=on_clip):
+        video[len(kept)] = clip.video
+        masks += [clip.masks["target"]] if clip.masks else []
+        kept.append(number)
     return Clips.make(
         video[: len(kept)],
-        [found.sources[i].name for i in kept],
+        [listing.sources[number].name for number in kept],
         labels=np.array(numbers, np.int32)[kept],
-        masks={"target": np.stack(known)} if len(known) == len(kept) else {},
+        masks={"target": np.stack(masks)} if len(masks) == len(kept) else {},
     )
 
 
@@ -106,25 +104,50 @@ def read_source(source: Source, sampling: Sampling, preprocessing: Preprocessing
     if not source.frames:
         remarks: list[str] = []
         video = sample_video(source.path, sampling, num_frames=frames, stride=stride, convert=convert, remarks=remarks)
-        return Decoded(video, None, tuple(remarks))
+        return Decoded(video, remarks=tuple(remarks))
     clip = sample_frames(source.frames, sampling, num_frames=frames, stride=stride, convert=convert)
     if source.masks is None:
-        return Decoded(clip, None)
+        return Decoded(clip)
     mask = sample_masks(
         source.frames, source.masks, sampling, num_frames=frames, stride=stride, height=height, width=width
     )
-    return Decoded(clip, mask)
+    return Decoded(clip, {} if mask is None else {"target": mask})
+
+
+def decoder(listing: Listing, sampling: Sampling, preprocessing: Preprocessing) -> Callable[[int], Decoded]:
+    """Decodes the clip of a number in the listing."""
+    return lambda number: read_source(listing.sources[number], sampling, preprocessing)
 
 
 def decode_all(
-    sources: Iterable[Source], sampling: Sampling, preprocessing: Preprocessing
-) -> Iterator[tuple[Source, Decoded | InputError]]:
-    """Each clip in turn, or what is wrong with it."""
-    for source in sources:
+    listing: Listing,
+    decode: Callable[[int], Decoded],
+    *,
+    skip_bad: bool = False,
+    on_clip: Callable[[int, int], None] | None = None,
+) -> Iterator[tuple[int, Decoded]]:
+    """(number, clip) of each clip that can be used, in turn.
+
+    After the last one warns of what was remarked on, and of what was left out where ``skip_bad``; else raises
+    InputError that names all clips that cannot be used.
+    """
+    problems, kept = dict(listing.problems), 0
+    remarked: dict[str, list[str]] = {}
+    for number, source in enumerate(listing.sources):
         try:
-            yield source, read_source(source, sampling, preprocessing)
+            clip = decode(number)
         except InputError as error:
-            yield source, error
+            problems[source.name] = str(error)
+        else:
+            kept += 1
+            for remark in clip.remarks:
+                remarked.setdefault(remark, []).append(source.name)
+            yield number, clip
+        if on_clip:
+            on_clip(number + 1, len(listing.sources))
+    refuse(problems, kept, skip_bad)
+    for remark, names in remarked.items():
+        warn(InputWarning(f"{len(names)} clips are {remark}: {some(names)}"))
 
 
 def labels_of(
@@ -137,12 +160,12 @@ def labels_of(
     return class_indices(sources, classes, labels)
 
 
-def refuse(problems: Mapping[str, str], kept: Sequence[int], skip_bad: bool) -> None:
+def refuse(problems: Mapping[str, str], kept: int, skip_bad: bool) -> None:
     """Warns of the clips that cannot be used where they may be skipped and others are left; else InputError."""
     if not problems:
         return
     if skip_bad and kept:
-        warn(SkippedClips(problems, len(problems) + len(kept)))
+        warn(SkippedClips(problems, len(problems) + kept))
         return
     raise InputError(grouped(list(problems.values())))
 
@@ -157,18 +180,3 @@ def grouped(problems: Sequence[str]) -> str:
     return "\n".join(
         line if len(paths) == 1 else f"{len(paths)} clips, {line}: {', '.join(paths)}" for line, paths in lines.items()
     )
-
-
-class Remarks:
-    """Collects remarks about clips, so that each kind becomes one warning."""
-
-    def __init__(self) -> None:
-        self._names: dict[str, list[str]] = {}
-
-    def add(self, source: Source, decoded: Decoded) -> None:
-        for remark in decoded.remarks:
-            self._names.setdefault(remark, []).append(source.name)
-
-    def warn(self) -> None:
-        for remark, names in self._names.items():
-            warn(InputWarning(f"{len(names)} clips are {remark}: {some(names)}"))

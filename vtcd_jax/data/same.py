@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vtcd_jax.base.errors import InputError
-from vtcd_jax.data.clips import Clips
+
+from .clips import ClipSource
 
 
-def check_same_clips(what: str, hashes: Sequence[str], clips: Clips, remedy: str) -> None:
+def check_same_clips(what: str, hashes: Sequence[str], clips: ClipSource, remedy: str) -> None:
     """Raises InputError, with the first difference, where ``hashes`` are not those of the clips in their order.
 
     what:   what the hashes belong to, in the plural, such as "concepts".

@@ -1,9 +1,9 @@
-"""What happens in a clip of the synthetic world, in words: for training and testing video-text networks.
+"""Captions of clips of the synthetic world, for training and testing video-text networks.
 
     class sentence  the class's name, such as "Rolling something from left to right"
-    caption         the same happening in other words, with the target's colour and shape: "a red disc rolls right"
+    caption         a paraphrase, with the target's colour and shape: "a red disc rolls right"
 
-Two things are kept out of training, to be asked about afterwards: the last way of saying each class, and one colour of
+Two things are held out of training for tests of generalisation: the last paraphrase of each class, and one colour of
 the target per class.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from .generator import CLASSES, COLOURS, SHAPES
 
-# Ways of saying each class, in the order of ``CLASSES``; the last one of each is never trained on.
+# Paraphrases of each class, in the order of ``CLASSES``; the last one of each is never used in training.
 PHRASES: tuple[tuple[str, ...], ...] = (
     ("{} rolls to the right", "rolling {} from left to right", "from left to right rolls {}"),
     ("{} rolls to the left", "rolling {} from right to left", "from right to left rolls {}"),
@@ -36,20 +36,23 @@ def thing(colour: str, shape: str) -> str:
     return f"a {colour} {shape}"
 
 
-def caption(label: int, way: int, what: str = "something") -> str:
-    """Class ``label`` said in its ``way``-th phrase of ``what``."""
-    return PHRASES[label][way].format(what)
+def caption(label: int, phrase: int, what: str = "something") -> str:
+    """The caption of class ``label`` by its paraphrase number ``phrase``, with ``what`` as the object."""
+    return PHRASES[label][phrase].format(what)
 
 
-def kept_out(label: int, colour: str) -> bool:
-    """Whether the target of a class never had this colour in training."""
+def held_out_colour(label: int, colour: str) -> bool:
+    """Whether this colour of the target is held out for a class."""
     return (COLOURS.index(colour) + label) % len(COLOURS) == 0
 
 
-def every_sentence() -> list[str]:
-    """All that can be said about the world, the ways kept out of training included."""
+def all_sentences() -> list[str]:
+    """All captions and class names of the world, including the held-out ones."""
     things = ["something", *(thing(colour, shape) for colour in COLOURS for shape in SHAPES)]
-    said = [
-        caption(label, way, what) for label, ways in enumerate(PHRASES) for way in range(len(ways)) for what in things
+    captions = [
+        caption(label, phrase, what)
+        for label, phrases in enumerate(PHRASES)
+        for phrase in range(len(phrases))
+        for what in things
     ]
-    return [*CLASSES, *said]
+    return [*CLASSES, *captions]

@@ -1,4 +1,4 @@
-"""A synthetic world with planted truth: short clips whose class only motion tells, with masks and events.
+"""A synthetic world with planted truth: short clips whose class is shown only by motion, with masks and events.
 
 Each clip shows a textured target and one prop (an occluder or a container), in half of the clips a second
 object, over a blurred background; ``world_motion`` holds the classes, ``world_textures`` the surfaces.
@@ -42,6 +42,7 @@ __all__ = [
 
 SPLITS, COLOURS, SHAPES = textures.SPLITS, textures.COLOURS, textures.SHAPES
 COVERING = CLASSES.index("Covering something and carrying it along")
+MASKS = ("target", "target_whole", "occluder", "container")
 CONTAINED = 0.75  # share of the target that must be within a container's box, as in TCOW's containment
 
 
@@ -95,7 +96,7 @@ class WorldClip:
 
 
 def sample(seed: int, label: int | None = None, config: WorldConfig = DEFAULT, split: str = "train") -> WorldClip:
-    """The clip of ``seed`` (>= 0); ``label`` chooses its class, else the seed does.
+    """The clip of ``seed`` (>= 0); ``label`` sets its class, else the seed does.
 
     ``split`` "held-out" differs from "train" in its random stream and in its parts of the photographs.
     Raises InputError on an unknown split, a label outside ``CLASSES`` or a negative seed.
@@ -143,13 +144,13 @@ def _checked_label(label: int) -> int:
 
 def _events(plan: Plan, target: np.ndarray, whole: np.ndarray) -> dict[str, int]:
     hidden = np.flatnonzero(whole.any(axis=(1, 2)) & ~target.any(axis=(1, 2)))
-    found = {"hidden_from": int(hidden[0]), "hidden_to": int(hidden[-1])} if len(hidden) else {}
+    hiding = {"hidden_from": int(hidden[0]), "hidden_to": int(hidden[-1])} if len(hidden) else {}
     absent = dict.fromkeys(("onset", "end", "contact", "hidden_from", "hidden_to"), -1)
-    return absent | plan.events | found
+    return absent | plan.events | hiding
 
 
 def _share_in_box(whole: np.ndarray, prop: np.ndarray) -> np.ndarray:
-    """float [time]: share of ``whole`` within the box around what is seen of ``prop``."""
+    """float [time]: fraction of ``whole`` within the box around the visible part of ``prop``."""
     rows, columns = (_between(np.any(prop, axis=axis)) for axis in (2, 1))
     inside = whole & rows[:, :, None] & columns[:, None, :]
     return inside.sum((1, 2)) / np.maximum(whole.sum((1, 2)), 1)
@@ -166,7 +167,7 @@ def _balanced(rng: np.random.Generator, count: int, labels: Sequence[int] | None
     """int32 [count]: the classes in turn, in random order; their counts differ by at most one."""
     choices = [_checked_label(int(label)) for label in (range(len(CLASSES)) if labels is None else labels)]
     if not choices:
-        raise InputError("world: no class to draw clips from; name at least one label")
+        raise InputError("world: no class to draw clips from; give at least one label")
     return rng.permutation(np.resize(rng.permutation(choices), count)).astype(np.int32)
 
 
@@ -182,21 +183,29 @@ def clips(
 
     A clip's name holds the split, label and seed with which ``sample`` gives it again.
     """
-    if count < 1:
-        raise InputError(f"world: {count} clips asked for; ask for at least 1")
-    rng = _stream(seed, split, purpose=1)
-    chosen = _balanced(rng, count, labels)
-    seeds = rng.integers(1 << 53, size=count).tolist()
+    names, chosen, seeds = clip_seeds(count, seed, split, labels)
     shape = (count, config.frames, config.size, config.size)
     video = np.empty((*shape, 3), np.uint8)
-    masks = {name: np.empty(shape, bool) for name in ("target", "target_whole", "occluder", "container")}
+    masks = {name: np.empty(shape, bool) for name in MASKS}
     for i, (clip_seed, label) in enumerate(zip(seeds, chosen, strict=True)):
         clip = sample(clip_seed, int(label), config, split)
         video[i] = clip.video
         for name, mask in masks.items():
             mask[i] = getattr(clip, name)
-    names = [f"world_{split}_{label:02d}_{clip_seed}" for clip_seed, label in zip(seeds, chosen, strict=True)]
     return Clips.make(video, names, labels=chosen, masks=masks, query=tracking.query_mask(masks["target_whole"]))
+
+
+def clip_seeds(
+    count: int, seed: int, split: str, labels: Sequence[int] | None = None
+) -> tuple[tuple[str, ...], np.ndarray, list[int]]:
+    """(names, labels int32 [video], seeds for ``sample``) of ``clips``."""
+    if count < 1:
+        raise InputError(f"world: {count} clips asked for; ask for at least 1")
+    rng = _stream(seed, split, purpose=1)
+    chosen = _balanced(rng, count, labels)
+    seeds = rng.integers(1 << 53, size=count).tolist()
+    names = tuple(f"world_{split}_{label:02d}_{clip_seed}" for clip_seed, label in zip(seeds, chosen, strict=True))
+    return names, chosen, seeds
 
 
 def training_batch(
@@ -242,7 +251,7 @@ def iou_ceiling(clips: Clips, grid: tuple[int, int, int] = (8, 6, 6)) -> np.ndar
 
 
 def table(count: int = 1400, seed: int = 0, config: WorldConfig = DEFAULT) -> str:
-    """Markdown, one row per class: IoU ceiling, target's share of the clip, frames in which it is hidden."""
+    """Markdown, one row per class: IoU ceiling, target's fraction of the clip, frames in which it is hidden."""
     drawn = clips(count, seed, config=config, split="held-out")
     ceiling = iou_ceiling(drawn, (config.frames // 2, config.size // 8, config.size // 8))
     seen, whole = (drawn.masks[name].mean(axis=(2, 3)) for name in ("target", "target_whole"))

@@ -1,4 +1,4 @@
-"""What moves in the synthetic world: one trajectory planner per class.
+"""Motion in the synthetic world: one trajectory planner per class.
 
 Lengths are in units of 1/48 of the frame, x to the right, y down, and name centres. Everything the class does
 not decide (sizes, kind of prop, onset, ...) is drawn first, as a ``Layout``, in the same way for every class:
@@ -38,7 +38,7 @@ PAN = 18.0  # longest camera path
 
 
 class Layer(IntEnum):
-    """Depth order of everything that can be seen, far to near."""
+    """Depth order of all visible objects, far to near."""
 
     BACKGROUND = 0
     SECOND = 1
@@ -51,7 +51,7 @@ class Layer(IntEnum):
 
 @dataclass(frozen=True)
 class Layout:
-    """The draws all classes share."""
+    """The random draws common to all classes."""
 
     frames: int
     target: float  # diameter
@@ -60,7 +60,7 @@ class Layout:
     container: bool
     prop_width: float
     prop_height: float
-    front_wall: float  # share of the container's height
+    front_wall: float  # fraction of the container's height
     onset: int  # last frame before things move
     end: int  # first frame at which they have arrived
     sign: int  # -1 or 1, for classes that go both ways
@@ -69,7 +69,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Plan:
-    """Where everything is: positions [time], in units; ``layer`` is the target's depth slot."""
+    """Positions of all objects [time], in units; ``layer`` is the target's depth slot."""
 
     target_x: np.ndarray
     target_y: np.ndarray
@@ -85,7 +85,7 @@ class Plan:
 
 
 def draw_layout(rng: np.random.Generator, label: int, frames: int) -> Layout:
-    """Random sizes, times and directions; ``label`` only forces what its class cannot do without."""
+    """Random sizes, times and directions; ``label`` only sets what its class requires."""
     target, second = rng.uniform(15, 19), rng.uniform(13, 16)
     has_second, container, flip, low = rng.random(4) < 0.5
     width, height = target + rng.uniform(2.5, 6.0), target + rng.uniform(3.0, 6.0)

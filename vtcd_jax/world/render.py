@@ -18,7 +18,7 @@ from .motion import PAN, Layer, Layout, Plan
 
 @dataclass(frozen=True, eq=False)
 class Surfaces:
-    """What the clip is made of: pixels and shapes, without positions."""
+    """Pixels and shapes of a clip, without positions."""
 
     background: np.ndarray  # uint8, larger than the frame by the camera's path
     target: np.ndarray  # tile
@@ -107,20 +107,20 @@ def _parts(layout: Layout, plan: Plan, second: tuple[float, float], surfaces: Su
     """(layer, x [time], y [time], (pixels, mask or None) per frame) of all that lies over the background."""
     frames = layout.frames
     pieces = _turned(surfaces.target, surfaces.shapes[0], surfaces.turn[0], plan.target_x, plan.target_diameter, unit)
-    parts: list[tuple] = [(plan.layer, plan.target_x, plan.target_y, pieces)]
+    layers: list[tuple] = [(plan.layer, plan.target_x, plan.target_y, pieces)]
     if layout.has_second:
         x = np.full(frames, second[0]) if plan.second_x is None else plan.second_x
         y = np.full(frames, second[1]) if plan.second_y is None else plan.second_y
         diameter = np.full(frames, layout.second)
         pieces = _turned(surfaces.second, surfaces.shapes[1], surfaces.turn[1], x, diameter, unit)
-        parts.append((Layer.SECOND, x, y, pieces))
+        layers.append((Layer.SECOND, x, y, pieces))
     drop = 0.0
     if surfaces.back is not None:
-        parts.append((Layer.PROP_BACK, plan.prop_x, plan.prop_y, [(surfaces.back, None)] * frames))
+        layers.append((Layer.PROP_BACK, plan.prop_x, plan.prop_y, [(surfaces.back, None)] * frames))
         # The front wall is the lower part of the outline: its centre lies lower by half the difference.
         drop = (len(surfaces.back) - len(surfaces.front)) / 2 / unit
-    parts.append((Layer.PROP_FRONT, plan.prop_x, plan.prop_y + drop, [(surfaces.front, None)] * frames))
-    return parts
+    layers.append((Layer.PROP_FRONT, plan.prop_x, plan.prop_y + drop, [(surfaces.front, None)] * frames))
+    return layers
 
 
 def _background(large: np.ndarray, x: np.ndarray, y: np.ndarray, size: int) -> np.ndarray:

@@ -34,7 +34,7 @@ COLOURS = ("red", "yellow", "green", "cyan", "blue", "purple")  # sixths of the 
 ANGLES = 24
 NOISE_LEVELS = 4
 NOISE_LIMIT = 12  # grey levels; colours stay this far from 0 and 255, so noise can be added without clipping
-_GAP = 0.06  # share of a photograph's width that no split sees
+_GAP = 0.06  # fraction of a photograph's width that no split uses
 _SHEET = 2.5  # shorter side of a sheet, in frames
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from vtcd_jax.data.images import read_image, read_mask
-from vtcd_jax.data.resize import resize_mask
-from vtcd_jax.data.sampling import Sampling, first_indices, needed, too_short, uniform_indices
+from ..resize import resize_mask
+from ..sampling import Sampling, first_indices, needed, too_short, uniform_indices
+from .reading import read_image, read_mask
 
 
 def sample_frames(

@@ -19,8 +19,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vtcd_jax.base.errors import InputError
-from vtcd_jax.data.notices import InputWarning, printable, some, warn
 
+from ..notices import InputWarning, printable, some, warn
 from . import kinds
 from .search import Source, Walk, natural, search
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vtcd_jax.base.errors import InputError
-from vtcd_jax.data.notices import printable
 
+from ..notices import printable
 from . import kinds
 from .series import Series, find_series
 

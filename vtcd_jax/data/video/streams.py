@@ -148,7 +148,7 @@ def pictures(container: Any, stream: Any, seen: _Seen | None = None) -> Iterator
         if packet.pts is not None and packet.size:
             duration = packet.duration or (1 / (stream.average_rate * packet.time_base) if stream.average_rate else 0)
             seen.end = max(seen.end, float((packet.pts + duration) * packet.time_base))
-        early = not begun or (leading and None not in (packet.pts, key) and packet.pts < key)
+        early = not begun or (leading and packet.pts is not None and key is not None and packet.pts < key)
         try:
             frames = packet.decode()
         except FFmpegError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tracemalloc
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -10,16 +9,15 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 
+from tests.data.video.videos import numbered, numbers, write, write_frames
 from vtcd_jax.base.errors import InputError
-from vtcd_jax.data import Clips, InputWarning, Sampling, read_clips
+from vtcd_jax.data import InputWarning, Sampling, open_clips, read_clips
 from vtcd_jax.data.notices import SkippedClips
-from vtcd_jax.data.sources import ClipSource, open_clips
-from vtcd_jax.data.video import sample_video
 from vtcd_jax.data.video.hdr import HLG, PQ, to_sdr
+from vtcd_jax.data.video.reading import sample_video
 from vtcd_jax.models import Preprocessing
-
-from .videos import numbered, numbers, write, write_frames
 
 UNIFORM = Sampling(kind="uniform")
 SMALL = Preprocessing(num_frames=4, height=24, width=48, stride=2, mean=(0.5,) * 3, std=(0.25,) * 3)
@@ -147,7 +145,7 @@ def test_the_default_stream_is_read_and_no_thumbnail(tmp_path, default):
         for number in range(2):
             stream: Any = container.add_stream("libx264", rate=24)
             stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-            stream.disposition = av.stream.Disposition.default if number == default else av.stream.Disposition(0)
+            stream.disposition = Disposition.default if number == default else Disposition(0)
             streams.append(stream)
         for i in range(12):
             for number, stream in enumerate(streams):
@@ -165,7 +163,7 @@ def test_a_far_start_gives_the_frames_of_plain_decoding(tmp_path, name, start, m
                  "yuvj420p" if name == "x.avi" else "yuv420p", gop=12)  # fmt: skip
     jumped = sample(path, Sampling(start=start), num_frames=6, stride=3)
     assert numbers(jumped) == [(start + 3 * i) % 60 for i in range(6)]
-    monkeypatch.setattr("vtcd_jax.data.video.FAR", 10**9)
+    monkeypatch.setattr("vtcd_jax.data.video.reading.FAR", 10**9)
     np.testing.assert_array_equal(jumped, sample(path, Sampling(start=start), num_frames=6, stride=3))
 
 
@@ -178,7 +176,7 @@ def test_a_far_start_with_open_groups(tmp_path):
 
 def test_a_far_start_decodes_little(tmp_path, monkeypatch):
     path = write(tmp_path / "x.mp4", np.concatenate([numbered(60)] * 8), gop=12)
-    monkeypatch.setattr("vtcd_jax.data.video.decode", lambda *_: pytest.fail("decoded from the start"))
+    monkeypatch.setattr("vtcd_jax.data.video.reading.decode", lambda *_: pytest.fail("decoded from the start"))
     monkeypatch.setattr("vtcd_jax.data.video.seeking.packet_times", lambda *_: pytest.fail("read from the start"))
     for start in (70, 300, 440):
         assert numbers(sample(path, Sampling(start=start))) == [(start + i) % 60 for i in range(5)]
@@ -235,45 +233,6 @@ def test_clips_of_high_range_are_tone_mapped_with_one_warning(tmp_path, transfer
 # ---- clips on demand ---------------------------------------------------------------------------------------------
 
 
-def test_a_source_gives_the_clips_that_reading_all_gives(tmp_path):
-    for i in range(4):
-        write(tmp_path / f"{i}.mp4", np.roll(numbered(12), i, 0))
-    write_frames(tmp_path / "still" / "f", numbered(8))
-    every, source = read_clips(tmp_path, SMALL), open_clips(tmp_path, SMALL, classes=())
-    assert (source.names, source.hashes) == (every.names, every.hashes) and len(source) == 5
-    got = source[[4, 1, 2]].read([2, 0])
-    np.testing.assert_array_equal(got.video, every.video[[2, 4]])
-    assert got.hashes == (every.hashes[2], every.hashes[4])
-    same: tuple[ClipSource, ...] = (every, source)
-    for each in same:
-        part: Clips = each[1:].read([0])
-        assert part.names == (every.names[1],) and np.array_equal(part.labels, every.labels[1:2])
-
-
-def test_a_source_notices_that_a_file_has_changed(tmp_path):
-    path = write(tmp_path / "x.mp4", numbered(12))
-    source = open_clips(tmp_path, SMALL)
-    write(path, numbered(20)[8:])
-    with pytest.raises(InputError, match=r"x\.mp4: has changed since the clips were listed"):
-        source.read([0])
-
-
-def test_memory_of_a_source_does_not_grow_with_its_clips(tmp_path):
-    p = Preprocessing(num_frames=8, height=96, width=96, stride=1, mean=(0.5,) * 3, std=(0.25,) * 3)
-    peaks = []
-    for count in (4, 24):
-        folder = tmp_path / str(count)
-        folder.mkdir()
-        for i in range(count):
-            write_frames(folder / str(i), numbered(8))
-        tracemalloc.start()
-        source = open_clips(folder, p)
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
-        assert len(source) == count
-    assert peaks[1] < peaks[0] + 400_000 < peaks[0] + 20 * 8 * 96 * 96 * 3  # pixels would add 4.4 MB
-
-
 @pytest.mark.parametrize("opening", [read_clips, open_clips])
 def test_bad_clips_are_skipped_where_this_is_asked_for_and_listed(tmp_path, opening):
     write(tmp_path / "good.mp4", numbered(8))
@@ -284,7 +243,9 @@ def test_bad_clips_are_skipped_where_this_is_asked_for_and_listed(tmp_path, open
     with pytest.warns(SkippedClips, match=r"left out 3 of 4 clips that cannot be read") as caught:
         clips = opening(tmp_path, SMALL, skip_bad=True)
     assert clips.names == ("good.mp4",) and clips.labels.tolist() == [-1]
-    reasons = caught[0].message.reasons
+    warning = caught[0].message
+    assert isinstance(warning, SkippedClips)
+    reasons = warning.reasons
     assert set(reasons) == {"short.mp4", "text.mp4", "mixed"} and "too short" in reasons["short.mp4"]
     with pytest.raises(InputError) as error:
         opening(tmp_path, SMALL)

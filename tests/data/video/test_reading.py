@@ -12,15 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.data.video.videos import numbered, numbers, set_matrix, write, write_audio
 from vtcd_jax.base.errors import InputError
 from vtcd_jax.data import Sampling, write_video
 from vtcd_jax.data.encode import encode_video
 from vtcd_jax.data.resize import resize, resize_mask
 from vtcd_jax.data.sampling import uniform_indices
-from vtcd_jax.data.video import sample_video
 from vtcd_jax.data.video.containers import cut_short
-
-from .videos import numbered, numbers, set_matrix, write, write_audio
+from vtcd_jax.data.video.reading import sample_video
 
 FORMATS = {
     "h264.mp4": ("libx264", "yuv420p"),
@@ -109,7 +108,7 @@ def test_jumping_gives_the_frames_of_plain_decoding(tmp_path, monkeypatch):
     path = write(tmp_path / "x.mp4", numbered(60), gop=6)
     jumps = []
     with_jumps = sample(path, UNIFORM, num_frames=4)
-    monkeypatch.setattr("vtcd_jax.data.video.packet_times", lambda path: jumps.append(path))
+    monkeypatch.setattr("vtcd_jax.data.video.reading.packet_times", lambda path: jumps.append(path))
     np.testing.assert_array_equal(with_jumps, sample(path, UNIFORM, num_frames=4))
     assert jumps == [path]
     assert numbers(with_jumps) == [7, 22, 37, 52]
@@ -381,5 +380,5 @@ def test_real_clips_jump_and_decode_alike(shared, monkeypatch):
         path = shared / "data" / "clips" / name
         with monkeypatch.context() as patch:
             jumped = sample(path, UNIFORM, num_frames=3)
-            patch.setattr("vtcd_jax.data.video.packet_times", lambda path: None)
+            patch.setattr("vtcd_jax.data.video.reading.packet_times", lambda path: None)
             np.testing.assert_array_equal(jumped, sample(path, UNIFORM, num_frames=3))

@@ -18,12 +18,12 @@ from pathlib import Path
 import numpy as np
 
 from vtcd_jax.base.errors import InputError
-from vtcd_jax.data.sampling import Sampling, first_indices, needed, too_short, uniform_indices
 
-from .video.containers import container_of, cut_short
-from .video.hdr import NAMES
-from .video.seeking import FAR, NoSeek, packet_times, pictures_at, pictures_from
-from .video.streams import Damaged, Picture, decode, upright
+from ..sampling import Sampling, first_indices, needed, too_short, uniform_indices
+from .containers import container_of, cut_short
+from .hdr import NAMES
+from .seeking import FAR, NoSeek, packet_times, pictures_at, pictures_from
+from .streams import Damaged, Picture, decode, upright
 
 Convert = Callable[[np.ndarray], np.ndarray]
 

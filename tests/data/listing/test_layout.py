@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.data.video.videos import numbered, numbers, write, write_frames
 from vtcd_jax.base.errors import InputError
 from vtcd_jax.data import Clips, InputWarning, find_clips, read_clips
-from vtcd_jax.data.labels import class_indices
+from vtcd_jax.data.listing import class_indices
 from vtcd_jax.data.listing.search import Source
 from vtcd_jax.models import Preprocessing
-
-from .videos import numbered, numbers, write, write_frames
 
 SMALL = Preprocessing(num_frames=4, height=24, width=48, stride=2, mean=(0.5,) * 3, std=(0.25,) * 3)
 STILL = Preprocessing(num_frames=1, height=24, width=48, stride=1, mean=(0.5,) * 3, std=(0.25,) * 3)

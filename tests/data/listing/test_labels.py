@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from vtcd_jax.base.errors import InputError
-from vtcd_jax.data.labels import class_indices, read_labels
+from vtcd_jax.data.listing import class_indices, read_labels
 from vtcd_jax.data.listing.search import Source
 
 CLASSES = ("Rolling something from left to right", "Picking something up", "café")

@@ -20,6 +20,7 @@ from vtcd_jax.base.errors import InputError
 _DEEP = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT, _ORIENTATION = 258, 262, 339, 0x0112
 _SIGNED, _FLOAT, _WHITE_IS_ZERO = 2, 3, 0
+_FFMPEG_16 = {"gray16": 1, "ya16": 2, "rgb48": 3, "rgba64": 4}  # formats of pixels, and their channels
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -144,19 +145,24 @@ def _from_tiff(path: Path) -> np.ndarray | None:
 def _by_ffmpeg(path: Path, reader: str) -> np.ndarray | None:
     """16-bit values [height, width] or [height, width, 3]; None where FFmpeg does not read them as such."""
     import av
+    from av.error import FFmpegError
 
     try:
         with av.open(f"file:{path}", format=reader, options={"format_whitelist": reader}) as container:
             container.streams.video[0].codec_context.options = {"err_detect": "explode"}
             frame = next(container.decode(video=0))
-    except (av.FFmpegError, StopIteration, IndexError):
+    except (FFmpegError, StopIteration, IndexError):
         return None
-    name = frame.format.name
-    if name.startswith(("gray16", "ya16")):
-        return frame.to_ndarray(format="gray16le")
-    if name.startswith(("rgb48", "rgba64")):
-        return frame.to_ndarray(format="rgb48le")
-    return None
+    kind, order = frame.format.name[:-2], {"le": "<u2", "be": ">u2"}.get(frame.format.name[-2:])
+    if order is None or kind not in _FFMPEG_16:
+        return None
+    channels, plane = _FFMPEG_16[kind], frame.planes[0]
+    # As they are decoded: a conversion by FFmpeg may round.
+    rows = np.frombuffer(memoryview(plane), order).reshape(frame.height, plane.line_size // 2)[
+        :, : frame.width * channels
+    ]
+    values = rows.reshape(frame.height, frame.width, channels).astype(np.uint16)
+    return values[..., 0] if channels < 3 else values[..., :3]
 
 
 def _png_depth(path: Path) -> int:

@@ -12,7 +12,7 @@ import tifffile
 from PIL import Image
 
 from vtcd_jax.base.errors import InputError
-from vtcd_jax.data.images import read_image, read_mask
+from vtcd_jax.data.images.reading import read_image, read_mask
 
 
 def deep(channels: int, most: int = 65535, dtype: type = np.uint16) -> np.ndarray:
