@@ -2,7 +2,7 @@
 
 ``convert(checkpoint, out)`` recognises container, layout and family by itself and writes a model folder for
 ``vtcd_jax.models.load``. No torch, and nothing in a checkpoint is ever executed. A new family is one module
-here that defines ``LAYOUTS`` (see ``layouts.Layout``).
+in ``families`` that defines ``LAYOUTS`` (see ``layouts.Layout``).
 """
 
 from __future__ import annotations

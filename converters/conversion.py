@@ -15,16 +15,16 @@ from typing import Any
 
 from vtcd_jax.base import files
 from vtcd_jax.base.errors import InputError
-from vtcd_jax.models import registry
+from vtcd_jax.models import building, registry
 from vtcd_jax.models.types import Model
 
-from .containers import Container, open_checkpoint
+from .files.containers import Container, open_checkpoint
 from .foreign import check_adapter_beside
 from .layouts import State, ignoring, recognise
 from .network import Config, Labels, describe
 from .report import ConversionReport
-from .rules import plan, value_problems
 from .sanity import sanity as run_sanity
+from .tables.rules import plan, value_problems
 from .verifying import Compared, Recording
 from .verifying import verify as run_verify
 from .vocabulary import NO_VOCABULARY, find_tokenizer, takes_text, with_sentences
@@ -33,6 +33,13 @@ from .writing import check_out, make_params, write
 FORMATS = ("safetensors", "orbax")
 MAX_PROBLEMS = 200
 Check = Callable[[Model], "tuple[str, tuple[Compared, ...]]"]
+
+
+def _check_options(format: str, tolerance: float) -> None:
+    if format not in FORMATS:
+        raise InputError(f"unknown format {format!r}; choose one of {', '.join(FORMATS)}")
+    if not 0 < tolerance < math.inf:
+        raise InputError(f"tolerance {tolerance:g}: give a number above 0, such as 1e-4")
 
 
 def convert(
@@ -73,10 +80,7 @@ def convert(
     dry_run:    check everything, write nothing; the parameters are made in memory.
     Raises InputError with all problems at once; then nothing is written. Raises OSError when writing fails.
     """
-    if format not in FORMATS:
-        raise InputError(f"unknown format {format!r}; choose one of {', '.join(FORMATS)}")
-    if not 0 < tolerance < math.inf:
-        raise InputError(f"tolerance {tolerance:g}: give a number above 0, such as 1e-4")
+    _check_options(format, tolerance)
     if not dry_run:
         check_out(Path(out), Path(checkpoint), overwrite)
     container = open_checkpoint(checkpoint)
@@ -88,7 +92,7 @@ def convert(
         problems.append(f"{NO_VOCABULARY}; give it with --vocabulary, or leave the labels out")
     shapes = None
     if network.preprocessing is not None:
-        shapes = {name: tuple(s.shape) for name, s in files.flatten(registry.param_shapes(network.config)).items()}
+        shapes = {name: tuple(s.shape) for name, s in files.flatten(building.param_shapes(network.config)).items()}
     planned = plan(state.tensors, state.names, state.layout.rules, shapes)
     problems += [*network.problems, *planned.problems]
     problems += value_problems(state.tensors, state.names, state.layout.rules)

@@ -14,8 +14,8 @@ from typing import Any
 
 from vtcd_jax.base.errors import InputError
 
-from .modules import as_dict
-from .tensors import LazyTensor
+from .files.modules import as_dict
+from .files.tensors import LazyTensor
 
 # In this order: the published files' keys first, averaged weights only when there is nothing else.
 CONTAINERS = (

@@ -8,11 +8,11 @@ from typing import Any
 
 from vtcd_jax.base.errors import InputError
 
-from .containers import Container
+from .files.containers import Container
+from .files.modules import as_dict
+from .files.tensors import LazyTensor
+from .files.torch_file import SCRIPT
 from .finding import ADAPTER, BASE, Found, state_dicts
-from .modules import as_dict
-from .tensors import LazyTensor
-from .torch_file import SCRIPT
 
 _QUANTISED_NAMES = re.compile(
     r".*\.(?:qweight|qzeros|g_idx|SCB|weight_format|absmax|nested_absmax|quant_map|nested_quant_map|quant_state\..*"
@@ -34,9 +34,8 @@ _KNOWN: tuple[tuple[tuple[str, ...], str], ...] = (
     ((r".*text\.transformer\.encoder\..*|.*text\.transformer\.embeddings\..*",),
      "a CLIP of OpenCLIP with a text tower of Hugging Face"),
     ((r".*vivit\..*",), "ViViT"),
-    ((r".*encoder\.layer\.\d+\.attention\.attention\.(q_bias|query\.bias)", r".*patch_embeddings\.projection\.weight"),
-     "Hugging Face's VideoMAEModel or another encoder without a head, which gives nothing to score by"),
-    ((r"encoder\.blocks\.\d+\.attn\.q_bias",), "VideoMAE's encoder without its decoder"),
+    ((r".*encoder\.layer\.\d+\.attention\.attention\.query\.bias", r".*patch_embeddings\.projection\.weight"),
+     "Hugging Face's ViT, or another transformer with a class token"),
     ((r".*clip_teacher.*|.*clip_decoder.*|.*clip_projector.*",), "InternVideo2"),
     ((r".*cls_token", r".*blocks\.\d+\.attn\.qkv\.bias", r".*patch_embed\.proj\.weight"), "an image transformer (ViT)"),
     ((r".*patch_embed\.proj\.weight", r".*blocks\.\d+\.attn\.qkv\.bias", r".*norm\.weight"),

@@ -8,8 +8,8 @@ from typing import Any
 
 from vtcd_jax.base.errors import InputError
 
-from .containers import read_json
-from .tensors import file_size
+from .files.containers import read_json
+from .files.tensors import file_size
 
 MAX_BYTES = 32 * 2**20
 

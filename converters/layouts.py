@@ -11,14 +11,14 @@ from typing import Any
 
 from vtcd_jax.base.errors import InputError, nearest
 
-from .containers import Container
+from .files.containers import Container
+from .files.modules import as_dict
+from .files.pickles import Record
+from .files.tensors import LazyTensor
 from .finding import CONTAINERS, WRAPPERS, find_weights
 from .foreign import check_weights, unrecognised
-from .modules import as_dict
-from .pickles import Record
-from .rules import Rule
-from .settings import Vocabulary
-from .tensors import LazyTensor
+from .tables.rules import Rule
+from .tables.settings import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Layout:
     family:  our family name.  name: whose names these are, for messages.
     rules:   the table.
     marks:   patterns of tensor names, each of which at least one name must match.
+    never:   patterns of tensor names that no such file has.
     sizes:   tensor shapes -> the config fields that they tell. Raises InputError when they contradict themselves.
     assume:  config fields known so far -> {field: (value, why)} for fields that nobody told.
     check:   config -> problems in words.
@@ -49,6 +50,7 @@ class Layout:
     assume: Callable[[Mapping[str, Any]], dict[str, tuple[Any, str]]]
     check: Callable[[Any], list[str]]
     vocabulary: Vocabulary
+    never: tuple[str, ...] = ()
     containers: tuple[str, ...] = ()
     prefixes: tuple[str, ...] = WRAPPERS
     arguments: tuple[str, ...] = ("args",)
@@ -75,8 +77,8 @@ class State:
 
 
 def layouts() -> list[Layout]:
-    """Every layout of every table in this folder: the modules that define ``LAYOUTS``."""
-    package = import_module(__package__ or "vtcd_jax.converters")
+    """Every layout of every table: what the modules of ``families`` offer as ``LAYOUTS``."""
+    package = import_module(".families", __package__)
     modules = [import_module(f"{package.__name__}.{m.name}") for m in pkgutil.iter_modules(package.__path__)]
     return [layout for module in modules for layout in getattr(module, "LAYOUTS", ())]
 
@@ -110,8 +112,12 @@ def explained(state: State) -> float:
 
 
 def _marked(state: State) -> bool:
-    """Whether every mark of the layout is there."""
-    return all(any(re.fullmatch(mark, name) for name in state.tensors) for mark in state.layout.marks)
+    """Whether every mark of the layout is there, and no name that it never has."""
+
+    def some(pattern: str) -> bool:
+        return any(re.fullmatch(pattern, name) for name in state.tensors)
+
+    return all(map(some, state.layout.marks)) and not any(map(some, state.layout.never))
 
 
 def ignoring(state: State, patterns: Sequence[str]) -> tuple[State, list[str]]:

@@ -16,10 +16,10 @@ from vtcd_jax.base.errors import InputError
 from vtcd_jax.models import registry
 from vtcd_jax.models.types import Preprocessing
 
-from .containers import Container, read_json
+from .files.containers import Container, read_json
 from .labels import read_labels
 from .layouts import State
-from .settings import Combined, Problem, Told, combine, translate
+from .tables.settings import Combined, Problem, Told, combine, translate
 from .vocabulary import takes_text
 
 ARGUMENTS = "the checkpoint's arguments"

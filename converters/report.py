@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from .rules import Row
+from .tables.rules import Row
 from .verifying import Compared
 from .verifying import table as compared_table
 

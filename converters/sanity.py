@@ -14,7 +14,7 @@ import numpy as np
 
 from vtcd_jax.base import files
 from vtcd_jax.base.errors import InputError
-from vtcd_jax.models import example_inputs, forward, registry, staged
+from vtcd_jax.models import building, example_inputs, forward, registry, staged
 from vtcd_jax.models.types import Inputs, Model, Output
 
 # Relative to the largest magnitude; rounding alone differs by less.
@@ -61,7 +61,7 @@ def fewer_tokens(model: Model) -> Model:
         changes["num_frames"] = min(config.num_frames, STEPS * tubelet)
     small = dataclasses.replace(config, **changes)
     kind = registry.family(config.family)
-    shapes = {name: s.shape for name, s in files.flatten(registry.param_shapes(small)).items()}
+    shapes = {name: s.shape for name, s in files.flatten(building.param_shapes(small)).items()}
     params = files.flatten(model.params)
     cut = {name: _cut(value, shapes.get(name, ())) for name, value in params.items()}
     if set(shapes) != set(params) or any(value is None for value in cut.values()):

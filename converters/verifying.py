@@ -20,7 +20,7 @@ from vtcd_jax.base.errors import InputError, nearest
 from vtcd_jax.models import forward, sites
 from vtcd_jax.models.types import Inputs, Model, Output
 
-from .npz import NpzArray, read_npz
+from .files.npz import NpzArray, read_npz
 
 INPUTS = ("video", "text", "query", "token_mask")
 OUTPUTS = tuple(f.name for f in dataclasses.fields(Output))

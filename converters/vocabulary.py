@@ -6,18 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from vtcd_jax.base.errors import InputError
-from vtcd_jax.models.prompts import with_prompts
-from vtcd_jax.models.tokenizer import MERGES, VOCABULARY, Tokenizer, read_tokenizer
+from vtcd_jax.models.language.prompts import with_prompts
+from vtcd_jax.models.language.tokenizer import MERGES, VOCABULARY, Tokenizer, read_tokenizer
+from vtcd_jax.models.registry import family, family_of
 from vtcd_jax.models.types import Model
 
-from .containers import Container
+from .files.containers import Container
 
 NO_VOCABULARY = "sentences need the network's vocabulary"
 
 
 def takes_text(config: Any) -> bool:
     """Whether a network compares clips with sentences. config: None where it is not known."""
-    return "text" in getattr(config, "needs", ())
+    return config is not None and "text" in family(config.family).needs
 
 
 def find_tokenizer(container: Container, config: Any, vocabulary: str | Path | None) -> Tokenizer | None:
@@ -36,7 +37,7 @@ def find_tokenizer(container: Container, config: Any, vocabulary: str | Path | N
 
 
 def with_sentences(model: Model, tokenizer: Tokenizer | None) -> Model:
-    """The model with its labels as prompts, where it has labels and a tokenizer. ViCLIP cuts long sentences off."""
+    """The model with its labels as prompts, where it has labels and a tokenizer."""
     if tokenizer is None or not model.labels:
         return model
-    return with_prompts(model, model.labels, tokenizer, truncate=model.config.family == "viclip")
+    return with_prompts(model, model.labels, tokenizer, truncate=family_of(model).truncates)

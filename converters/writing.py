@@ -15,12 +15,12 @@ import numpy as np
 from vtcd_jax.base import files
 from vtcd_jax.base.errors import InputError
 from vtcd_jax.models import store
-from vtcd_jax.models.tokenizer import Tokenizer
+from vtcd_jax.models.language.tokenizer import Tokenizer
 from vtcd_jax.models.types import Model
 
-from .rules import Fill, make
-from .safetensors_file import read_safetensors
-from .tensors import LazyTensor
+from .files.safetensors_file import read_safetensors
+from .files.tensors import LazyTensor
+from .tables.rules import Fill, make
 from .vocabulary import with_sentences
 
 Result = TypeVar("Result")

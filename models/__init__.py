@@ -5,13 +5,14 @@ changed; ``load`` reads a converted or shipped model folder. Imports nothing of 
 """
 
 from vtcd_jax.base.errors import InputError, nearest
-from vtcd_jax.base.keys import Seed, as_key
 
-from .prompts import with_prompts
-from .registry import build, families, param_shapes
-from .store import load, names, save, tokenizer_of
+from .building import build, param_shapes
+from .description import describe, fingerprint
+from .language.prompts import with_prompts
+from .language.tokenizer import Tokenizer, read_tokenizer
+from .registry import all_families, citations_of, family, family_of
+from .store import load, model_hashes, names, save, tokenizer_of
 from .taps import Tap, example_inputs, forward, output_shapes, sites
-from .tokenizer import Tokenizer, read_tokenizer
 from .types import Edit, Inputs, Model, Output, Preprocessing
 
 __all__ = [
@@ -21,15 +22,19 @@ __all__ = [
     "Model",
     "Output",
     "Preprocessing",
-    "Seed",
     "Tap",
     "Tokenizer",
-    "as_key",
+    "all_families",
     "build",
+    "citations_of",
+    "describe",
     "example_inputs",
-    "families",
+    "family",
+    "family_of",
+    "fingerprint",
     "forward",
     "load",
+    "model_hashes",
     "names",
     "nearest",
     "output_shapes",

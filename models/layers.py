@@ -1,4 +1,4 @@
-"""Building blocks of the transformers: patch embedding, sine-cosine table, MLP, pre-norm block."""
+"""Building blocks of the transformers: patch embedding, sine-cosine table, MLP, pre-norm block, masked tokens."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+from jax.core import Tracer
 
 from .attention import Attention
 from .linear import KERNEL_INIT, Linear, affine, in_runs
@@ -124,3 +125,32 @@ class Block(nn.Module):
         if not self.layer_scale:
             return x
         return x * self.param(name, nn.initializers.constant(0.1), x.shape[-1:]).astype(x.dtype)
+
+
+def visible_tokens(token_mask: jax.Array | np.ndarray, traced: int) -> int:
+    """Visible tokens of a time step: counted in the mask; ``traced`` where the mask is traced.
+
+    Raises ValueError for a mask that leaves different numbers of tokens in its time steps or clips.
+    """
+    if isinstance(token_mask, Tracer):
+        return traced
+    counts = np.unique((~np.asarray(token_mask, bool)).sum((2, 3)))
+    if len(counts) > 1 or counts[0] == 0:
+        raise ValueError(f"a tube mask leaves the same number of tokens, at least one, at every step; got {counts}")
+    return int(counts[0])
+
+
+def keep_visible(x: jax.Array, token_mask: jax.Array | np.ndarray, visible: int) -> jax.Array:
+    """[batch, t, h, w, channel] -> [batch, t, 1, visible, channel]: the tokens that the mask leaves, in index order."""
+    b, t, h, w, c = x.shape
+    order = jnp.argsort(token_mask.reshape(b, t, h * w), axis=-1, stable=True)[..., :visible]
+    return jnp.take_along_axis(x.reshape(b, t, h * w, c), order[..., None], axis=2)[:, :, None]
+
+
+def fill_hidden(x: jax.Array, mask_token: jax.Array, token_mask: jax.Array | np.ndarray) -> jax.Array:
+    """Inverse of ``keep_visible`` with ``mask_token`` in the hidden places: [batch, t, h, w, channel]."""
+    b, t, h, w = token_mask.shape
+    hidden = token_mask.reshape(b, t, h * w)
+    place = jnp.clip(jnp.cumsum(~hidden, axis=-1) - 1, 0, x.shape[3] - 1)
+    filled = jnp.where(hidden[..., None], mask_token, jnp.take_along_axis(x[:, :, 0], place[..., None], axis=2))
+    return filled.reshape(b, t, h, w, -1)

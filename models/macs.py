@@ -13,7 +13,8 @@ from typing import Any
 import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
-from .registry import family, param_shapes
+from .building import param_shapes
+from .registry import family
 from .taps import example_inputs, forward
 from .types import Model
 

@@ -1,66 +1,42 @@
-"""Families of networks, and how a model is built from its config. A new family is a module with ``FAMILIES``."""
+"""The families of networks. A new one is a module in ``families`` that offers ``FAMILIES``; nothing lists it."""
 
 from __future__ import annotations
 
-import dataclasses
 import pkgutil
-from collections.abc import Sequence
+from functools import cache
 from importlib import import_module
-from typing import Any
-
-import jax
-import numpy as np
 
 from vtcd_jax.base.errors import InputError
-from vtcd_jax.base.keys import Seed, as_key
 
-from .taps import Tap, example_inputs
-from .types import Family, Inputs, Model, Preprocessing
+from .types import Family, Model
 
 
-def families() -> dict[str, Family]:
-    """Family name -> how to build it: what the modules of this folder offer as ``FAMILIES``."""
-    package = import_module(__package__ or "vtcd_jax.models")
-    modules = [import_module(f"{package.__name__}.{m.name}") for m in pkgutil.iter_modules(package.__path__)]
+def all_families() -> dict[str, Family]:
+    """Family name -> what the library knows of it: what the modules of ``families`` offer as ``FAMILIES``."""
+    package = import_module(".families", __package__)
+    return dict(_families(package.__name__, tuple(package.__path__)))
+
+
+@cache
+def _families(package: str, folders: tuple[str, ...]) -> dict[str, Family]:
+    modules = [import_module(f"{package}.{m.name}") for m in pkgutil.iter_modules(folders)]
     return {name: found for module in modules for name, found in getattr(module, "FAMILIES", {}).items()}
 
 
 def family(name: str) -> Family:
-    if name not in families():
-        raise InputError(f"unknown model family {name!r}; known: {', '.join(sorted(families()))}")
-    return families()[name]
+    known = all_families()
+    if name not in known:
+        raise InputError(f"unknown model family {name!r}; known: {', '.join(sorted(known))}")
+    return known[name]
 
 
-def param_shapes(config: Any) -> dict[str, Any]:
-    """Nested dict of ``jax.ShapeDtypeStruct``: every parameter of the network, at no cost."""
-    kind = family(config.family)
-    module = kind.module(config)
-    shapes = example_inputs(Model({}, module, config, kind.preprocessing(config)))
-
-    def init(key: jax.Array, inputs: Inputs) -> Any:
-        return module.init(key, inputs, Tap({}, ()))["params"]
-
-    return jax.eval_shape(init, jax.random.key(0), shapes)
+def family_of(model: Model) -> Family:
+    """What the library knows of a network's family; nothing, with the defaults, for a module of one's own."""
+    own = Family(type(model.config), lambda config: model.module, lambda config: model.preprocessing)
+    return all_families().get(getattr(model.config, "family", ""), own)
 
 
-def build(
-    config: Any,
-    *,
-    params: Any = None,
-    key: Seed | None = None,
-    labels: Sequence[str] = (),
-    preprocessing: Preprocessing | None = None,
-    name: str = "",
-) -> Model:
-    """A model from its config: with the given parameters, or randomly initialised from ``key`` (default: 0)."""
-    kind = family(config.family)
-    module = kind.module(config)
-    preprocessing = preprocessing or kind.preprocessing(config)
-    model = Model(params, module, config, preprocessing, tuple(labels), name or config.family)
-    if params is None:
-        inputs = example_inputs(model)
-        key = as_key(0 if key is None else key)
-        blank = jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), inputs)
-        init = jax.jit(lambda k, x: module.init(k, x, Tap({}, ()))["params"])
-        model = dataclasses.replace(model, params=init(key, blank))
-    return model
+def citations_of(name: str) -> tuple[str, ...]:
+    """The papers of a network family, as BibTeX entries; none for a family that is not known."""
+    known = all_families().get(name)
+    return known.citations if known is not None else ()

@@ -18,10 +18,12 @@ import numpy as np
 
 from vtcd_jax.base import files
 from vtcd_jax.base.errors import InputError, nearest
+from vtcd_jax.base.files import file_sha256
 
-from .registry import build, family, param_shapes
+from .building import build, param_shapes
+from .language.tokenizer import Tokenizer, read_tokenizer
+from .registry import family
 from .taps import example_inputs, forward
-from .tokenizer import Tokenizer, read_tokenizer
 from .types import Model, Preprocessing
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -196,3 +198,10 @@ def _read_orbax(folder: Path, shapes: dict[str, Any]) -> dict[str, Any]:
 
     with ocp.StandardCheckpointer() as checkpointer:
         return checkpointer.restore(folder.resolve(), shapes)
+
+
+def model_hashes(folder_or_name: str) -> dict[str, str]:
+    """SHA-256 (hex) of every file of a model folder, by its path in there."""
+    folder = folder_of(folder_or_name)
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {path.relative_to(folder).as_posix(): file_sha256(path) for path in files}

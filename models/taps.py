@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from vtcd_jax.base.errors import InputError, nearest
 
+from .registry import family_of
 from .types import Edit, Inputs, Model, Output
 
 
@@ -101,11 +102,8 @@ def complete_inputs(model: Model, inputs: Inputs) -> Inputs:
 
 
 def example_inputs(model: Model, batch: int = 1) -> Inputs:
-    """Shapes of a batch of clips, as ``jax.ShapeDtypeStruct``, with what else the config says that the network needs.
-
-    A config tells it in a class attribute ``needs``, names of fields of ``Inputs``.
-    """
-    p, needs = model.preprocessing, getattr(model.config, "needs", ())
+    """Shapes of a batch of clips, as ``jax.ShapeDtypeStruct``, with what else the network needs (``Family.needs``)."""
+    p, needs = model.preprocessing, family_of(model).needs
     frames = (batch, p.num_frames, p.height, p.width)
     query = jax.ShapeDtypeStruct(frames, jnp.float32) if "query" in needs else None
     text = jax.ShapeDtypeStruct((1, model.config.context_length), jnp.int32) if "text" in needs else None

@@ -6,7 +6,7 @@ Axes, the same for every network: ``batch, time, height, width`` then ``head, ch
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -114,19 +114,37 @@ def check_pixels(video: np.ndarray) -> None:
         raise InputError("pixels run from 0 to 1, not from 0 to 255; multiply them by 255, or give uint8 RGB")
 
 
-class Family(NamedTuple):
-    """How the networks of a family are built.
+def attention_sites(prefix: str) -> dict[str, str]:
+    """``Family.concept_sites``: keys, queries and values of the attentions whose names match ``prefix``, a pattern."""
+    return {kind: f"{prefix}/{kind}" for kind in ("key", "query", "value")}
 
-    config: its frozen dataclass of sizes.  module: config -> Flax module.  preprocessing: config -> default.
-    title: its name as people write it.
-    A config has ``family`` (its name), ``grid`` (tokens along time, height and width) and, where the network takes more
-    than a video, a class attribute ``needs`` with the names of those fields of ``Inputs``.
+
+BLOCK_SITES = attention_sites(r"block_\d+/attn")
+
+
+class Family(NamedTuple):
+    """What the library knows of a family of networks.
+
+    config: its frozen dataclass of sizes, with ``family`` (its name) and ``grid`` (tokens along time, height, width).
+    module: config -> Flax module.  preprocessing: config -> default.
+    title: its name as people write it.  citations: its papers, BibTeX entries.
+    needs: fields of ``Inputs`` that it takes beside the video ("query", "text").
+    target: (video [batch, time, height, width, 3] in [0, 1], config) -> what ``Output.patches`` should be, of the same
+        shape, for networks that reconstruct.
+    concept_sites: kind -> regular expression of the whole names of the sites in which concepts are looked for; "key" is
+        the default kind.
+    truncates: whether its own code cuts off sentences that are too long (others refuse them).
     """
 
     config: type
     module: Callable[[Any], nn.Module]
     preprocessing: Callable[[Any], Preprocessing]
     title: str = ""
+    citations: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    target: Callable[[jax.Array, Any], jax.Array] | None = None
+    concept_sites: Mapping[str, str] = BLOCK_SITES
+    truncates: bool = False
 
 
 @struct.dataclass

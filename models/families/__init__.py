@@ -1,0 +1,1 @@
+"""One file a network family; the registry collects what they offer as ``FAMILIES``."""

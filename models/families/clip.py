@@ -19,12 +19,12 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from ..language.text import TextTower, VideoTextConfig, compare, text_features, unit
 from ..layers import Block, PatchEmbed
 from ..linear import KERNEL_INIT
 from ..staged import Staged
 from ..streams import Grid, Stream, join, tap_tokens
 from ..taps import Tap
-from ..text import TextTower, VideoTextConfig, compare, text_features, unit
 from ..types import Family, Inputs, Output, Preprocessing
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -140,4 +140,13 @@ class CLIP(Staged):
         return compare(tap("pooled", frames.mean(1)), text_features(self.text, inputs, tap), jnp.exp(self.logit_scale))
 
 
-FAMILIES = {"clip": Family(CLIPConfig, CLIP, preprocessing, "CLIP")}
+PAPER = """\
+@inproceedings{radford2021clip,
+  title     = {Learning Transferable Visual Models From Natural Language Supervision},
+  author    = {Radford, Alec and Kim, Jong Wook and Hallacy, Chris and Ramesh, Aditya and Goh, Gabriel and
+               Agarwal, Sandhini and Sastry, Girish and Askell, Amanda and Mishkin, Pamela and Clark, Jack and
+               Krueger, Gretchen and Sutskever, Ilya},
+  booktitle = {International Conference on Machine Learning (ICML)},
+  year      = {2021}
+}"""
+FAMILIES = {"clip": Family(CLIPConfig, CLIP, preprocessing, "CLIP", (PAPER,), needs=("text",))}

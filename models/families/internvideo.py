@@ -24,12 +24,12 @@ from flax import linen as nn
 from flax import struct
 
 from ..attention import attend
+from ..language.text import TextTower, VideoTextConfig, compare, text_features
 from ..layers import Activation, Block, Mlp
 from ..linear import KERNEL_INIT, Linear
 from ..staged import Staged
 from ..streams import Grid, Stream, join, positions, tap_tokens
 from ..taps import Tap
-from ..text import TextTower, VideoTextConfig, compare, text_features
 from ..types import Family, Inputs, Output
 from .clip import LOGIT_SCALE, FrameEmbed, check_video, preprocessing, token_grid
 
@@ -205,4 +205,14 @@ class InternVideo(Staged):
         return compare(pooled, text_features(self.text, inputs, tap), jnp.exp(self.logit_scale))
 
 
-FAMILIES = {"internvideo-mm": Family(InternVideoConfig, InternVideo, preprocessing, "InternVideo-MM")}
+PAPER = """\
+@article{wang2022internvideo,
+  title   = {{InternVideo}: General Video Foundation Models via Generative and Discriminative Learning},
+  author  = {Wang, Yi and Li, Kunchang and Li, Yizhuo and He, Yinan and Huang, Bingkun and Zhao, Zhiyu and
+             Zhang, Hongjie and Xu, Jilan and Liu, Yi and Wang, Zun and others},
+  journal = {arXiv preprint arXiv:2212.03191},
+  year    = {2022}
+}"""
+FAMILIES = {
+    "internvideo-mm": Family(InternVideoConfig, InternVideo, preprocessing, "InternVideo-MM", (PAPER,), needs=("text",))
+}

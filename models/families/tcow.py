@@ -15,7 +15,7 @@ Van Hoorick, Tokmakov, Stent, Li & Vondrick (2023), "Tracking through Containers
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,7 @@ from ..layers import from_patches
 from ..linear import KERNEL_INIT
 from ..staged import Staged
 from ..taps import Tap
-from ..types import Family, Inputs, Output, Preprocessing
+from ..types import Family, Inputs, Output, Preprocessing, attention_sites
 from .timesformer import ClassToken, DividedBlock, FrameStream, TokenEmbed
 
 MASKS = 3
@@ -64,7 +64,6 @@ class TCOWConfig:
     mask_stride: int = 4
     mask_upsampling: str = "bilinear"
     flags: bool = True
-    needs: ClassVar[tuple[str, ...]] = ("query",)
 
     @property
     def grid(self) -> tuple[int, int, int]:
@@ -158,4 +157,21 @@ def corner_weights(old: int, new: int) -> np.ndarray:
     return np.maximum(0, 1 - np.abs(places[:, None] - np.arange(old)))
 
 
-FAMILIES = {"tcow": Family(TCOWConfig, Seeker, preprocessing, "TCOW")}
+PAPER = """\
+@inproceedings{vanhoorick2023tcow,
+  title     = {Tracking through Containers and Occluders in the Wild},
+  author    = {Van Hoorick, Basile and Tokmakov, Pavel and Stent, Simon and Li, Jie and Vondrick, Carl},
+  booktitle = {IEEE/CVF Conference on Computer Vision and Pattern Recognition (CVPR)},
+  year      = {2023}
+}"""
+FAMILIES = {
+    "tcow": Family(
+        TCOWConfig,
+        Seeker,
+        preprocessing,
+        "TCOW",
+        (PAPER,),
+        needs=("query",),
+        concept_sites=attention_sites(r"block_\d+/space_attn"),
+    )
+}

@@ -28,7 +28,7 @@ from ..linear import KERNEL_INIT, Linear
 from ..staged import Staged
 from ..streams import Grid, Stream, join, tap_tokens
 from ..taps import Tap
-from ..types import Family, Inputs, Output, Preprocessing
+from ..types import Family, Inputs, Output, Preprocessing, attention_sites
 
 
 @dataclass(frozen=True)
@@ -219,4 +219,20 @@ class Classifier(Staged):
         return Output(logits=self.head_dense(tap("norm", self.norm(pooled))))
 
 
-FAMILIES = {"timesformer": Family(TimeSformerConfig, Classifier, preprocessing, "TimeSformer")}
+PAPER = """\
+@inproceedings{bertasius2021timesformer,
+  title     = {Is Space-Time Attention All You Need for Video Understanding?},
+  author    = {Bertasius, Gedas and Wang, Heng and Torresani, Lorenzo},
+  booktitle = {International Conference on Machine Learning (ICML)},
+  year      = {2021}
+}"""
+FAMILIES = {
+    "timesformer": Family(
+        TimeSformerConfig,
+        Classifier,
+        preprocessing,
+        "TimeSformer",
+        (PAPER,),
+        concept_sites=attention_sites(r"block_\d+/(space_)?attn"),
+    )
+}

@@ -18,12 +18,12 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from ..language.text import TextTower, VideoTextConfig, compare, text_features
 from ..layers import Block, PatchEmbed
 from ..linear import KERNEL_INIT
 from ..staged import Staged
 from ..streams import Grid, Stream, join, tap_tokens
 from ..taps import Tap
-from ..text import TextTower, VideoTextConfig, compare, text_features
 from ..types import Family, Inputs, Output, Preprocessing
 from .clip import check_video, token_grid
 
@@ -128,4 +128,11 @@ class ViCLIP(Staged):
         return compare(pooled, text_features(self.text, inputs, tap), LABEL_SCALE)
 
 
-FAMILIES = {"viclip": Family(ViCLIPConfig, ViCLIP, preprocessing, "ViCLIP")}
+PAPER = """\
+@inproceedings{wang2024internvid,
+  title     = {{InternVid}: A Large-scale Video-Text Dataset for Multimodal Understanding and Generation},
+  author    = {Wang, Yi and He, Yinan and Li, Yizhuo and Li, Kunchang and Yu, Jiashuo and Ma, Xin and others},
+  booktitle = {International Conference on Learning Representations (ICLR)},
+  year      = {2024}
+}"""
+FAMILIES = {"viclip": Family(ViCLIPConfig, ViCLIP, preprocessing, "ViCLIP", (PAPER,), needs=("text",), truncates=True)}

@@ -18,14 +18,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
-from jax.core import Tracer
 
-from ..layers import Block, PatchEmbed, sine_cosine_table, to_patches
+from ..layers import Block, PatchEmbed, fill_hidden, keep_visible, sine_cosine_table, to_patches, visible_tokens
 from ..linear import KERNEL_INIT
 from ..staged import Staged
 from ..streams import Grid, Stream, tap_tokens
 from ..taps import Tap
-from ..types import Family, Inputs, Output, Preprocessing
+from ..types import Family, Inputs, Output, Preprocessing, attention_sites
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,7 @@ def pretrain_config(size: str, **fields: Any) -> VideoMAEPretrainConfig:
     width, depth, heads, decoder_width, decoder_heads = SIZES[size]
     sizes: dict[str, Any] = {"width": width, "depth": depth, "num_heads": heads}
     giant = GIANT | {"decoder_mlp_ratio": GIANT["mlp_ratio"]} if size == "g" else {}
-    decoder = {"decoder_width": decoder_width, "decoder_num_heads": decoder_heads}
+    decoder: dict[str, Any] = {"decoder_width": decoder_width, "decoder_num_heads": decoder_heads}
     return VideoMAEPretrainConfig(**sizes | decoder | giant | fields)
 
 
@@ -140,7 +139,7 @@ class Classifier(Staged):
         self.head_dense = nn.Dense(c.num_classes, kernel_init=KERNEL_INIT, name="head")
 
     def embed(self, inputs: Inputs, tap: Tap) -> Stream:
-        return _stream(_embed(self.patch_embed, self.config, inputs), tap)
+        return first_stream(embed_patches(self.patch_embed, self.config, inputs), tap)
 
     def block(self, stream: Stream, index: int, tap: Tap) -> Stream:
         return getattr(self, f"block_{index}")(stream, tap.scope(f"block_{index}"))
@@ -165,10 +164,10 @@ class Encoder(nn.Module):
             self.norm = nn.LayerNorm(epsilon=c.norm_eps)
 
     def embed(self, inputs: Inputs, tap: Tap) -> Stream:
-        x = _embed(self.patch_embed, self.config, inputs)
+        x = embed_patches(self.patch_embed, self.config, inputs)
         if inputs.token_mask is not None:
-            x = keep_visible(x, inputs.token_mask, visible_tokens(inputs.token_mask, self.config))
-        return _stream(x, tap)
+            x = keep_visible(x, inputs.token_mask, visible_tokens(inputs.token_mask, self.config.visible))
+        return first_stream(x, tap)
 
     def block(self, stream: Stream, index: int, tap: Tap) -> Stream:
         return getattr(self, f"block_{index}")(stream, tap.scope(f"block_{index}"))
@@ -233,10 +232,10 @@ class Autoencoder(Staged):
         if token_mask is not None:
             x = fill_hidden(x, self.mask_token.astype(x.dtype), token_mask)
         tap = tap.scope("decoder")
-        return Output(patches=self.decoder(_stream(x + _positions(c, c.decoder_width, x.dtype), tap), tap))
+        return Output(patches=self.decoder(first_stream(x + _positions(c, c.decoder_width, x.dtype), tap), tap))
 
 
-def _embed(patch_embed: PatchEmbed, c: EncoderConfig, inputs: Inputs) -> jax.Array:
+def embed_patches(patch_embed: PatchEmbed, c: EncoderConfig, inputs: Inputs) -> jax.Array:
     expected = (c.num_frames, c.image_size, c.image_size, 3)
     if inputs.video.shape[1:] != expected:
         raise ValueError(
@@ -250,39 +249,10 @@ def _positions(c: EncoderConfig, width: int, dtype: jnp.dtype) -> jax.Array:
     return jnp.asarray(sine_cosine_table(int(np.prod(c.grid)), width).reshape(1, *c.grid, width), dtype)
 
 
-def _stream(x: jax.Array, tap: Tap) -> Stream:
+def first_stream(x: jax.Array, tap: Tap) -> Stream:
     """[batch, time', height', width', channel] as one sequence, tapped as ``embed``."""
     grid = Grid(*x.shape[1:4])
     return Stream(tap_tokens(tap, "embed", x.reshape(len(x), 1, -1, x.shape[-1]), grid), grid)
-
-
-def visible_tokens(token_mask: jax.Array | np.ndarray, config: VideoMAEPretrainConfig) -> int:
-    """Visible tokens of a time step: counted in the mask, or from ``mask_ratio`` where the mask is traced.
-
-    Raises ValueError for a mask that leaves different numbers of tokens in its time steps or clips.
-    """
-    if isinstance(token_mask, Tracer):
-        return config.visible
-    counts = np.unique((~np.asarray(token_mask, bool)).sum((2, 3)))
-    if len(counts) > 1 or counts[0] == 0:
-        raise ValueError(f"a tube mask leaves the same number of tokens, at least one, at every step; got {counts}")
-    return int(counts[0])
-
-
-def keep_visible(x: jax.Array, token_mask: jax.Array | np.ndarray, visible: int) -> jax.Array:
-    """[batch, t, h, w, channel] -> [batch, t, 1, visible, channel]: the tokens that the mask leaves, in index order."""
-    b, t, h, w, c = x.shape
-    order = jnp.argsort(token_mask.reshape(b, t, h * w), axis=-1, stable=True)[..., :visible]
-    return jnp.take_along_axis(x.reshape(b, t, h * w, c), order[..., None], axis=2)[:, :, None]
-
-
-def fill_hidden(x: jax.Array, mask_token: jax.Array, token_mask: jax.Array | np.ndarray) -> jax.Array:
-    """Inverse of ``keep_visible`` with ``mask_token`` in the hidden places: [batch, t, h, w, channel]."""
-    b, t, h, w = token_mask.shape
-    hidden = token_mask.reshape(b, t, h * w)
-    place = jnp.clip(jnp.cumsum(~hidden, axis=-1) - 1, 0, x.shape[3] - 1)
-    filled = jnp.where(hidden[..., None], mask_token, jnp.take_along_axis(x[:, :, 0], place[..., None], axis=2))
-    return filled.reshape(b, t, h, w, -1)
 
 
 def reconstruction_target(video: jax.Array | np.ndarray, config: VideoMAEPretrainConfig) -> jax.Array:
@@ -298,7 +268,24 @@ def reconstruction_target(video: jax.Array | np.ndarray, config: VideoMAEPretrai
     return ((patches - mean) / std).reshape(*patches.shape[:-2], -1)
 
 
+PAPER = """\
+@inproceedings{tong2022videomae,
+  title     = {{VideoMAE}: Masked Autoencoders are Data-Efficient Learners for Self-Supervised Video
+               Pre-Training},
+  author    = {Tong, Zhan and Song, Yibing and Wang, Jue and Wang, Limin},
+  booktitle = {Advances in Neural Information Processing Systems (NeurIPS)},
+  volume    = {35},
+  year      = {2022}
+}"""
 FAMILIES = {
-    "videomae-classifier": Family(VideoMAEConfig, Classifier, preprocessing, "VideoMAE classifier"),
-    "videomae-pretrain": Family(VideoMAEPretrainConfig, Autoencoder, preprocessing, "VideoMAE autoencoder"),
+    "videomae-classifier": Family(VideoMAEConfig, Classifier, preprocessing, "VideoMAE classifier", (PAPER,)),
+    "videomae-pretrain": Family(
+        VideoMAEPretrainConfig,
+        Autoencoder,
+        preprocessing,
+        "VideoMAE autoencoder",
+        (PAPER,),
+        target=reconstruction_target,
+        concept_sites=attention_sites(r"encoder/block_\d+/attn"),
+    ),
 }

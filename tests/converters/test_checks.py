@@ -15,6 +15,8 @@ from vtcd_jax.models import InputError, Inputs, forward
 from .tools import convert_only, settings, source
 from .torch_writer import read_plain_safetensors, write_torch
 
+pytestmark = pytest.mark.compile
+
 SITES = ("block_0/attn/key", "block_1/attn/mixed", "block_2/resid_post")
 
 

@@ -12,8 +12,8 @@ from safetensors.numpy import load_file, save_file
 from vtcd_jax import models
 from vtcd_jax.converters import convert
 from vtcd_jax.models import InputError
-from vtcd_jax.models.prompts import with_prompts
-from vtcd_jax.models.tokenizer import from_merges
+from vtcd_jax.models.language.prompts import with_prompts
+from vtcd_jax.models.language.tokenizer import from_merges
 
 from .tools import settings, source
 

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vtcd_jax.models import Inputs, Model, Output
-from vtcd_jax.models.families import clip, internvideo, tcow, timesformer, viclip, videomae
+from vtcd_jax.models import Inputs, Model, Output, family_of
+from vtcd_jax.models.families import clip, internvideo, tcow, timesformer, viclip, videomae, videomae_encoder
 
 BLOCKS = {"width": 24, "depth": 2, "num_heads": 2}
 SIZES = {"image_size": 16, "patch_size": 8, **BLOCKS}
@@ -20,6 +20,7 @@ NETWORKS = {
     "videomae-pretrain": videomae.VideoMAEPretrainConfig(
         num_frames=6, decoder_width=16, decoder_depth=1, decoder_num_heads=2, mask_ratio=0.5, **SIZES
     ),
+    "videomae-encoder": videomae_encoder.VideoMAEEncoderConfig(num_frames=6, **SIZES),
     "videomae-layer-scale": videomae.VideoMAEConfig(num_frames=6, num_classes=5, layer_scale=True, **SIZES),
     "timesformer-divided": timesformer.TimeSformerConfig(num_frames=3, num_classes=5, **SIZES),
     "timesformer-joint": timesformer.TimeSformerConfig(num_frames=3, num_classes=5, attention="joint", **SIZES),
@@ -34,7 +35,7 @@ NETWORKS = {
 def inputs_of(model: Model, batch: int = 1, seed: int = 0, dtype: type = np.float32) -> Inputs:
     """Random inputs, with all that the network needs."""
     rng, p = np.random.default_rng(seed), model.preprocessing
-    needs = getattr(model.config, "needs", ())
+    needs = family_of(model).needs
     video = rng.normal(size=(batch, p.num_frames, p.height, p.width, 3))
     query = text = None
     if "query" in needs:
@@ -49,5 +50,7 @@ def inputs_of(model: Model, batch: int = 1, seed: int = 0, dtype: type = np.floa
 
 def result(output: Output) -> jax.Array:
     """What the network predicts, [batch, …]."""
-    found = [value for value in (output.logits, output.patches, output.masks) if value is not None]
+    found = [
+        value for value in (output.logits, output.patches, output.masks, output.video_features) if value is not None
+    ]
     return found[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import (
+from tests.models.families import (
     clip_reference,
     internvideo_reference,
     tcow_reference,

@@ -1,4 +1,4 @@
-"""A new network is one file in ``models/`` and one table in ``converters/``: the toy of docs/adding_a_model.md."""
+"""A new network is one file and one table in the two ``families`` folders: the toy of docs/adding_a_model.md."""
 
 from __future__ import annotations
 
@@ -7,35 +7,96 @@ import re
 import sys
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-import vtcd_jax.converters
-import vtcd_jax.models
+import vtcd_jax.converters.families
+import vtcd_jax.models.families
 from vtcd_jax import concepts, importance, models
 from vtcd_jax.converters import convert
 from vtcd_jax.data import Clips
+from vtcd_jax.data.inputs import check_query
 from vtcd_jax.models import Edit, Inputs
+from vtcd_jax.scores.functions import Context, check_scores, default_scores, reconstruction
+
+pytestmark = pytest.mark.compile
 
 GUIDE = Path(__file__).parents[2] / "docs" / "adding_a_model.md"
 PATCH, WIDTH, CLASSES = 8, 8, 3
 
 
+AUTOENCODER = '''
+"""A toy that follows a mask and reconstructs frames: one block, whose sites have names of their own."""
+
+from dataclasses import dataclass
+
+from flax import linen as nn
+
+from ..layers import Block, PatchEmbed, to_patches
+from ..streams import Grid, Stream
+from ..types import Family, Output, Preprocessing, attention_sites
+
+
+@dataclass(frozen=True)
+class AutoConfig:
+    family: str = "auto"
+    image_size: int = 16
+    patch_size: int = 8
+    num_frames: int = 2
+
+    @property
+    def grid(self):
+        return self.num_frames, 2, 2
+
+
+class Auto(nn.Module):
+    config: AutoConfig
+
+    @nn.compact
+    def __call__(self, inputs, tap):
+        c = self.config
+        x = PatchEmbed(8, 1, c.patch_size, name="patch_embed")(inputs.video * inputs.query[..., None])
+        stream = Stream(x.reshape(len(x), 1, -1, 8), Grid(*c.grid))
+        stream = Block(2, 4.0, 1e-6, name="stage")(stream, tap.scope("backbone/stage"))
+        return Output(patches=nn.Dense(c.patch_size**2 * 3, name="head")(stream.positions))
+
+
+FAMILIES = {
+    "auto": Family(
+        AutoConfig, Auto, lambda c: Preprocessing(c.num_frames, c.image_size, c.image_size), "Auto", ("@misc{auto}",),
+        needs=("query",), target=lambda video, config: to_patches(video, 1, config.patch_size),
+        concept_sites=attention_sites("backbone/stage/attn"),
+    )
+}
+'''
+
+
 @pytest.fixture
-def toy(tmp_path, monkeypatch):
-    """The guide's two files, each in a folder that its package searches too."""
-    network, table = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.S)
-    for package, code in ((vtcd_jax.models, network), (vtcd_jax.converters, table)):
+def add(tmp_path, monkeypatch):
+    """add(package, name, code): puts a module into a folder that the package searches too."""
+    added = []
+
+    def put(package, name: str, code: str) -> None:
         folder = tmp_path / package.__name__
-        folder.mkdir()
-        (folder / "toy.py").write_text(code)
+        folder.mkdir(exist_ok=True)
+        (folder / f"{name}.py").write_text(code)
         monkeypatch.setattr(package, "__path__", [*package.__path__, str(folder)])
-    yield
-    for name in ("vtcd_jax.models.toy", "vtcd_jax.converters.toy"):
-        sys.modules.pop(name, None)
-    for package in (vtcd_jax.models, vtcd_jax.converters):
-        vars(package).pop("toy", None)
+        added.append((package, name))
+
+    yield put
+    for package, name in added:
+        sys.modules.pop(f"{package.__name__}.{name}", None)
+        vars(package).pop(name, None)
+
+
+@pytest.fixture
+def toy(add):
+    """The guide's two files."""
+    network, table = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.S)
+    add(vtcd_jax.models.families, "toy", network)
+    add(vtcd_jax.converters.families, "toy", table)
 
 
 def checkpoint(folder: Path) -> dict[str, np.ndarray]:
@@ -100,3 +161,30 @@ def test_the_library_finds_and_ranks_its_concepts(toy, tmp_path):
     found = concepts.discover(model, clips, key=jax.random.key(0))
     ranked = importance.cris(model, clips, found, masks=8, key=jax.random.key(1))
     assert len(ranked.importance) == len(found) > 0 and np.isfinite(ranked.importance).all()
+
+
+def test_a_network_says_what_it_needs_and_reconstructs_and_where_concepts_lie(add):
+    add(vtcd_jax.models.families, "auto", AUTOENCODER)
+    kind = models.family("auto")
+    model = models.build(kind.config(), key=0)
+    assert models.citations_of("auto") == ("@misc{auto}",)
+    assert concepts.concept_sites(model) == ("backbone/stage/attn/key",)
+    pixels = np.random.default_rng(2).integers(0, 256, (2, 2, 16, 16, 3), dtype=np.uint8)
+    clips = Clips.make(pixels, ["first", "second"])
+    with pytest.raises(models.InputError, match="follows what a query mask shows"):
+        check_query(model, clips)
+    assert default_scores(model) == ("reconstruction",)
+    inputs = Inputs(model.preprocessing.normalise(pixels), query=np.ones((2, 2, 16, 16), np.float32))
+    output = models.forward(model, inputs)[0]
+    assert output.patches is not None
+    video = pixels / np.float32(255)
+    got = reconstruction(output, Context(jnp.asarray(video), jnp.full(2, -1), config=model.config))
+    patches = video.reshape(2, 2, 2, 8, 2, 8, 3).transpose(0, 1, 2, 4, 3, 5, 6).reshape(2, 2, 2, 2, -1)
+    np.testing.assert_allclose(got, -np.square(output.patches - patches).mean((1, 2, 3, 4)), rtol=1e-5)
+
+
+def test_a_reconstruction_without_a_target_is_refused_by_name(add):
+    add(vtcd_jax.models.families, "auto", re.sub(r" target=.*?patch_size\),", "", AUTOENCODER))
+    model = models.build(models.family("auto").config(), key=0)
+    with pytest.raises(models.InputError, match="what the family auto reconstructs; set its `target`"):
+        check_scores(model, ["reconstruction"])

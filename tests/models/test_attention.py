@@ -9,6 +9,8 @@ import pytest
 
 from vtcd_jax.models import attention
 
+pytestmark = pytest.mark.compile
+
 
 def textbook(query, key, value, mask=None):
     logits = jnp.einsum("brhc,bthc->bhrt", query, key) / np.sqrt(query.shape[-1])
@@ -110,7 +112,7 @@ def test_masked_passes_lower_to_one_fused_kernel_a_block_on_nvidia(monkeypatch):
 
     import jax._src.cudnn.fused_attention_stablehlo as cudnn
 
-    from vtcd_jax.ablation.masked_pass import ClipArguments, Passes, run_block
+    from vtcd_jax.ablation.masked_pass import DeviceBatch, PassConfig, run_block
     from vtcd_jax.models import build, param_shapes
     from vtcd_jax.models.families import videomae
     from vtcd_jax.scores.functions import SCORES
@@ -122,9 +124,9 @@ def test_masked_passes_lower_to_one_fused_kernel_a_block_on_nvidia(monkeypatch):
     config = videomae.VideoMAEConfig(**sizes)
     model, shape = build(config, params=param_shapes(config)), jax.ShapeDtypeStruct
     ids = {f"block_{i}/attn/key": shape((1, *config.grid, 2, 1), np.int32) for i in range(3)}
-    clip = ClipArguments(shape((1, 4, 64, 64, 3), np.uint8), ids, {}, shape((1,), np.int32))
-    passes = Passes((("logit", SCORES["logit"]),), chunk=8, dtype="bfloat16")
-    lowered = run_block.trace(passes, model, clip, shape((1, 64, 30), np.float32)).lower(lowering_platforms=("cuda",))
+    clip = DeviceBatch(shape((1, 4, 64, 64, 3), np.uint8), ids, {}, shape((1,), np.int32))
+    config = PassConfig((("logit", SCORES["logit"]),), chunk=8, dtype="bfloat16")
+    lowered = run_block.trace(config, model, clip, shape((1, 64, 30), np.float32)).lower(lowering_platforms=("cuda",))
     program = lowered.as_text()
     assert len(re.findall(r"custom_call @__cudnn\$fmhaSoftmax", program)) == 3
     assert len(re.findall(r"stablehlo\.transpose", program)) == 1 + 3

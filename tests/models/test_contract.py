@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 
 from vtcd_jax import models
-from vtcd_jax.models import Edit, Inputs, Model, sites
+from vtcd_jax.models import Edit, Inputs, Model, family_of, sites
 
 from .networks import NETWORKS, inputs_of, result
+
+pytestmark = pytest.mark.compile
 
 forward = jax.jit(models.forward, static_argnames="capture")
 
@@ -58,7 +60,7 @@ def test_every_site_is_captured_in_its_documented_shape(model):
     shapes = sites(model)
     _, seen = forward(model, inputs_of(model), capture=tuple(shapes))
     t, h, w = model.config.grid
-    text = len(inputs_of(model).text) if "text" in getattr(model.config, "needs", ()) else 0
+    text = len(inputs_of(model).text) if "text" in family_of(model).needs else 0
     for site, shape in shapes.items():
         got = (1, *seen[site].shape[1:]) if site.startswith("text/") else seen[site].shape
         assert got == shape.shape, site

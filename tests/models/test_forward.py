@@ -15,6 +15,8 @@ from vtcd_jax.models.families import clip, internvideo, tcow, timesformer, vicli
 
 from .networks import NETWORKS, inputs_of
 
+pytestmark = pytest.mark.compile
+
 # Parameters in millions, as published or counted from the published files (specification of each network).
 PUBLISHED = {
     "VideoMAE-S": (videomae.classifier_config("S"), None),

@@ -10,6 +10,8 @@ import pytest
 from vtcd_jax.models.layers import Mlp, activate
 from vtcd_jax.models.linear import affine, in_runs
 
+pytestmark = pytest.mark.compile
+
 
 @pytest.fixture(scope="module")
 def operands() -> list[jax.Array]:

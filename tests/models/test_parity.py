@@ -7,6 +7,8 @@ import pytest
 from .reference import EXACT
 from .references import REFERENCES
 
+pytestmark = pytest.mark.compile
+
 FEWEST = {"VideoMAE": 5, "TimeSformer": 5, "TCOW": 5, "InternVideo-MM": 12, "ViCLIP": 12, "CLIP": 12}
 
 

@@ -17,6 +17,8 @@ from vtcd_jax.models.families.videomae import reconstruction_target
 from vtcd_jax.models.store import WEIGHTS, tokenizer_of
 from vtcd_jax.world.generator import WorldConfig
 
+pytestmark = pytest.mark.compile
+
 
 @partial(jax.jit, static_argnames="field")
 def output_of(model: Model, inputs: Inputs, field: str) -> jax.Array:

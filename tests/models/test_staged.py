@@ -12,6 +12,8 @@ from vtcd_jax.models.families import internvideo, videomae
 
 from .networks import NETWORKS, inputs_of, result
 
+pytestmark = pytest.mark.compile
+
 SIX = {"image_size": 16, "patch_size": 8, "num_frames": 2, "width": 8, "depth": 6, "num_heads": 2, "num_classes": 2}
 
 

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 
 from vtcd_jax import models
-from vtcd_jax.models import InputError, Inputs, Preprocessing, as_key
+from vtcd_jax.base.random import as_key
+from vtcd_jax.models import InputError, Inputs, Preprocessing
 from vtcd_jax.models.families import videomae
+
+pytestmark = pytest.mark.compile
 
 SIZES = {"image_size": 16, "patch_size": 8, "num_frames": 4, "width": 16, "depth": 1, "num_heads": 2}
 PIXELS = np.random.default_rng(0).integers(0, 256, (1, 4, 16, 16, 3), np.uint8)

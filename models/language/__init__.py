@@ -1,0 +1,1 @@
+"""Text towers, their tokenizer, and sentences as classes."""
