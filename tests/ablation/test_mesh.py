@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.compile
+
 SCRIPT = Path(__file__).with_name("mesh_scores.py")
 
 

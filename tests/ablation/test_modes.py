@@ -15,6 +15,8 @@ from vtcd_jax.importance import Explicit, Hadamard, Support, Targets, scores
 from vtcd_jax.models import Edit, InputError, Inputs
 from vtcd_jax.models.families import timesformer
 
+pytestmark = pytest.mark.compile
+
 forward = jax.jit(models.forward, static_argnames="capture")
 ALL = np.zeros((1, 8), np.float32)
 
@@ -83,12 +85,12 @@ def test_a_head_of_which_every_key_is_hidden_says_nothing(model, clips, support)
     clip = {site: jax.numpy.asarray(ids[:1]) for site, ids in one.items()}
     made = edits(jax.numpy.zeros(1), clip, {}, "neg_inf")
     inputs = Inputs(model.preprocessing.normalise(clips.video[:1]))
-    mixed, untouched = (
+    mixed, unmodified = (
         np.asarray(forward(model, inputs, edits=e, capture="block_1/attn/mixed")[1]["block_1/attn/mixed"])
         for e in (made, {})
     )
     np.testing.assert_allclose(mixed[..., 1, :], 0, atol=1e-20)
-    np.testing.assert_array_equal(mixed[..., 0, :], untouched[..., 0, :])
+    np.testing.assert_array_equal(mixed[..., 0, :], unmodified[..., 0, :])
     kept, gone = scores(model, clips, whole, [[1.0], [0.0]], score="logit", mode="neg_inf")["logit"].T
     assert np.abs(kept - gone).min() > 1e-3
     expected = logits_with(model, clips, 0, {"block_1/attn/mixed": Edit(scale=np.array([1.0, 0.0])[:, None])})
@@ -147,7 +149,7 @@ def test_all_modes_leave_a_clip_alone_where_nothing_is_removed(model, clips, sup
 
 def test_modes_that_do_not_fit_are_refused(model, clips, support):
     values = Support({"block_0/attn/value": support.ids["block_0/attn/key"]}, 8)
-    with pytest.raises(InputError, match="'neg_inf' hides keys from the softmax; 'block_0/attn/value' has none"):
+    with pytest.raises(InputError, match="'neg_inf' hides keys from the softmax; 'block_0/attn/value' holds no keys"):
         scores(model, clips, values, Explicit(ALL), score="logit", mode="neg_inf")
     first = Support({s: ids[:1] for s, ids in support.ids.items()}, 8)
     with pytest.raises(InputError, match="from another clip; give at least two"):

@@ -1,84 +1,204 @@
-"""Masked passes of a run: what is damaged is done again, what is not finite stops it, the log tells how far it is."""
+"""Masked passes that are kept: an interrupted call goes on to the same bytes.
+
+What cannot be used is done again, what is not finite stops the call, and the events say how far it is.
+"""
 
 from __future__ import annotations
 
-import json
-import re
-import shutil
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from tests.cli.processes import differing, ranked_blocks
-from tests.cli.tiny import FAST, vtcd
-from vtcd_jax import world
 from vtcd_jax.ablation import engine
 from vtcd_jax.ablation.chunks import Chosen
-from vtcd_jax.concepts import load_concepts
-from vtcd_jax.pipeline.settings import RunSettings
-from vtcd_jax.pipeline.sources import prepare
-from vtcd_jax.runs import Run, open_run, read_config, read_csv, read_events
+from vtcd_jax.importance import LeaveOneOut, Random, cris, scores
+from vtcd_jax.models import InputError
+from vtcd_jax.runs import MemoryStore, Run, Shard, Step, Work, open_run, read_config, read_events
 
-BLOCKS = 32
-ROWS = 64
+pytestmark = pytest.mark.compile
+
+STEP = Step("rank", "ranking", "pass")
+DESIGN = Random(0, 150)
+ROWS = [64, 64, 22]  # of the blocks of each clip
+BLOCKS = 3 * len(ROWS)
+
+
+class Limited(MemoryStore):
+    """A store whose process is interrupted at the write after so many."""
+
+    def __init__(self, writes: int) -> None:
+        super().__init__()
+        self.left = writes
+
+    def write_block(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
+        if not self.left:
+            raise KeyboardInterrupt
+        self.left -= 1
+        assert name not in self.blocks, "nothing is done twice"
+        super().write_block(name, arrays)
+
+
+@pytest.fixture(scope="module")
+def measure(model, clips, support):
+    """work, design -> scores [video, mask]."""
+
+    def run(work: Work = Work(), design=DESIGN) -> np.ndarray:
+        return scores(model, clips, support, design, score="logit", step=STEP, work=work)["logit"]
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def whole(measure) -> np.ndarray:
+    """The scores of a call that keeps nothing."""
+    return measure()
+
+
+@pytest.fixture(scope="module")
+def finished(measure, tmp_path_factory) -> dict[str, bytes]:
+    """Blocks of a run that was never interrupted: file name -> content."""
+    with open_run(tmp_path_factory.mktemp("finished") / "run", {}) as run:
+        measure(Work(store=run))
+        return {path.name: path.read_bytes() for path in files(run)}
 
 
 @pytest.fixture
-def run(discovered, tmp_path) -> Path:
-    """A run that has its concepts; the ranking is still to do."""
-    return shutil.copytree(discovered, tmp_path / "run")
+def run(finished, tmp_path) -> Iterator[Run]:
+    """A resumed run that holds all blocks."""
+    open_run(tmp_path / "run", {}).close()
+    with open_run(tmp_path / "run", {}, resume=True) as opened:
+        for name, content in finished.items():
+            opened.path(f"scores/rank/{name}").write_bytes(content)
+        yield opened
 
 
-def rows_of(run: Path) -> list[int]:
-    return [len(load_file(path)["logit"]) for path in ranked_blocks(run)]
+def files(run: Run) -> list[Path]:
+    return sorted((run.folder / "scores" / "rank").glob("*.safetensors"))
 
 
-def told(run: Path, kind: str) -> list[dict]:
-    return [event for event in read_events(run) if event["kind"] == kind and event.get("stage", "rank") == "rank"]
+def content(run: Run) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in files(run)}
 
 
-# -- blocks that cannot be used -------------------------------------------------------------------------------------
-def test_blocks_that_are_damaged_or_do_not_fit_are_computed_again(ranked, tmp_path):
-    run = shutil.copytree(ranked, tmp_path / "run")
-    flipped, cut, empty, short, other, whole = ranked_blocks(run)[::6]
+def events(run: Run, kind: str) -> list[dict]:
+    return [event for event in read_events(run.folder) if event["kind"] == kind]
+
+
+# -- interrupted calls -----------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("design", [DESIGN, LeaveOneOut(8)], ids=["random", "leave one out"])
+def test_an_interrupted_call_ends_with_the_scores_of_one_that_was_not(measure, design):
+    expected, store = measure(design=design), Limited(0)
+    for writes in (0, 1, 1):
+        store.left = writes
+        with pytest.raises(KeyboardInterrupt):
+            measure(Work(store), design)
+    store.left = 100
+    np.testing.assert_array_equal(measure(Work(store), design), expected)
+    store.left = 0  # all is there: nothing is written, nothing computed
+    np.testing.assert_array_equal(measure(Work(store), design), expected)
+
+
+def test_an_interrupted_run_ends_with_the_same_blocks_on_disk(measure, finished, whole, tmp_path, monkeypatch):
+    write, left = Run.write_block, [4]
+
+    def limited(run: Run, name: str, arrays: Mapping[str, np.ndarray]) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        write(run, name, arrays)
+
+    monkeypatch.setattr(Run, "write_block", limited)
+    with open_run(tmp_path / "run", {}) as run, pytest.raises(KeyboardInterrupt):
+        measure(Work(store=run))
+    assert len(files(run)) == 4
+    monkeypatch.undo()
+    with open_run(tmp_path / "run", {}, resume=True, ignore=("chunk",)) as run:
+        np.testing.assert_array_equal(measure(Work(store=run)), whole)
+        assert content(run) == finished
+
+
+@pytest.mark.parametrize("store", [None, MemoryStore()], ids=["without a store", "with a store"])
+def test_a_stop_that_is_asked_for_ends_the_call_after_the_blocks_under_way(measure, store):
+    done = []
+
+    def progress(step: Step, now: int, total: int, detail: str = "") -> None:
+        done.append(now)
+
+    with pytest.raises(KeyboardInterrupt):
+        measure(Work(store, progress, stop=lambda: bool(done and done[-1])))
+    assert 0 < done[-1] < 3 * sum(ROWS)
+    if store is not None:
+        assert sum(len(block["logit"]) for block in store.blocks.values()) == done[-1]
+        assert store.events[-1][0] == "interrupted"
+
+
+def test_a_ranking_is_the_same_after_an_interruption(model, clips, concepts):
+    settings = {"score": "logit", "masks": 80, "key": 0}
+    expected, store = cris(model, clips, concepts, **settings), Limited(2)
+    for writes in (2, 3):
+        store.left = writes
+        with pytest.raises(KeyboardInterrupt):
+            cris(model, clips, concepts, work=Work(store), **settings)
+    store.left = 100
+    found = cris(model, clips, concepts, work=Work(store), **settings)
+    for name in ("importance", "se_masks", "se_videos", "masks"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
+
+
+# -- shards ----------------------------------------------------------------------------------------------------------
+def test_shards_compute_each_row_once_and_together_all(measure, whole):
+    store = Limited(100)
+    parts = np.stack([measure(Work(store, shard=Shard(index, 2))) for index in range(2)])
+    assert (np.isfinite(parts).sum(0) == 1).all()
+    np.testing.assert_array_equal(np.nansum(parts, axis=0), whole)
+    store.left = 0
+    np.testing.assert_array_equal(measure(Work(store)), whole)
+
+
+# -- blocks that cannot be used ----------------------------------------------------------------------------------------
+def test_blocks_that_are_damaged_or_do_not_fit_are_computed_again(measure, run, finished, whole):
+    flipped, cut, short, empty, other, *_, kept = [path for path in files(run) if len(load_file(path)["logit"]) == 64]
     data = bytearray(flipped.read_bytes())
     data[-3] ^= 1
     flipped.write_bytes(data)
     cut.write_bytes(cut.read_bytes()[:-5])
     empty.write_bytes(b"")
-    before, rows = whole.stat().st_mtime_ns, load_file(short)["logit"]
-    with open_run(run, read_config(run), resume=True) as opened:  # these have right checksums
-        opened.write_block(f"rank/{short.stem}", {"logit": rows[:-1]})
-        opened.write_block(f"rank/{other.stem}", {"logit": rows, "margin": rows})
-    (run / "importance.csv").write_text("rank,id\n")
-    assert vtcd("rank", run).code == 0
-    assert differing(run, ranked) == [] and whole.stat().st_mtime_ns == before
-    reasons = {event["block"]: event["reason"] for event in told(run, "block thrown away")}
-    assert reasons == {
+    before, rows = kept.stat().st_mtime_ns, load_file(short)["logit"]
+    run.write_block(f"rank/{short.stem}", {"logit": rows[:-1]})  # these have right checksums
+    run.write_block(f"rank/{other.stem}", {"logit": rows, "margin": rows})
+    np.testing.assert_array_equal(measure(Work(store=run)), whole)
+    assert content(run) == finished and kept.stat().st_mtime_ns == before
+    assert {event["block"]: event["reason"] for event in events(run, "block thrown away")} == {
         **{f"rank/{path.stem}": "damaged" for path in (flipped, cut, empty)},
-        f"rank/{short.stem}": f"holds logit [{ROWS - 1}]; wanted logit, {ROWS} rows each",
-        f"rank/{other.stem}": f"holds logit [{ROWS}], margin [{ROWS}]; wanted logit, {ROWS} rows each",
+        f"rank/{short.stem}": "holds logit [63]; expected logit, 64 rows each",
+        f"rank/{other.stem}": "holds logit [64], margin [64]; expected logit, 64 rows each",
     }
 
 
-def test_a_file_in_the_place_of_the_scores_is_named(run):
-    (run / "scores").write_text("mine")
-    said = vtcd("rank", run, "--quiet")
-    assert said.code == 1 and said.err.startswith(f"vtcd: {run / 'scores'}") and len(said.err.splitlines()) == 1
-    assert (run / "scores").read_text() == "mine" and not (run / ".lock").exists()
+def test_a_file_in_the_place_of_the_blocks_is_named_and_kept(measure, tmp_path):
+    with open_run(tmp_path / "run", {}) as run:
+        (run.folder / "scores").write_text("mine")
+        with pytest.raises(OSError) as error:
+            measure(Work(store=run))
+    assert str(run.folder / "scores") in str(error.value)
+    assert (run.folder / "scores").read_text() == "mine" and not (run.folder / ".lock").exists()
 
 
-def test_a_score_that_is_not_finite_stops_and_names_clip_and_mask(run, ranked, monkeypatch):
-    name = load_concepts(run).video_names[0]
-    for value, block in ((float("nan"), 2), (float("inf"), 4)):
-        poison(monkeypatch, value, mask=block * ROWS + 5)
-        said = vtcd("rank", run, "--quiet")
-        assert said.code == 2 and len(said.err.splitlines()) == 1, said.err
-        assert f"score 'logit' of clip '{name}' under mask {block * ROWS + 5} is not finite" in said.err
-        assert len(ranked_blocks(run)) == block and not (run / "importance.csv").exists()
-        monkeypatch.undo()
-    assert vtcd("rank", run).code == 0 and differing(run, ranked) == []
+def test_a_score_that_is_not_finite_stops_and_names_clip_and_mask(measure, clips, finished, tmp_path, monkeypatch):
+    with open_run(tmp_path / "run", {}) as run:
+        for value, block in ((float("nan"), 1), (float("inf"), 2)):
+            mask = 64 * block + 5
+            poison(monkeypatch, value, mask)
+            with pytest.raises(InputError, match=f"score 'logit' of clip 'a' under mask {mask} is not finite"):
+                measure(Work(store=run))
+            assert len(files(run)) == block
+            monkeypatch.undo()
+        measure(Work(store=run))
+        assert content(run) == finished
 
 
 def poison(monkeypatch, value: float, mask: int) -> None:
@@ -93,137 +213,76 @@ def poison(monkeypatch, value: float, mask: int) -> None:
     monkeypatch.setattr(engine, "_blocks", poisoned)
 
 
-# -- the log --------------------------------------------------------------------------------------------------------
-def test_the_log_tells_masks_clips_speed_and_the_time_that_is_left(ranked):
-    last = told(ranked, "progress")[-1]
+# -- events and progress -----------------------------------------------------------------------------------------------
+def test_progress_counts_passes_and_clips(measure):
+    seen = []
+
+    def progress(step: Step, done: int, total: int, detail: str = "") -> None:
+        seen.append((step, done, total, detail))
+
+    store = MemoryStore()
+    measure(Work(store, progress))
+    ends = np.cumsum([0] + 3 * ROWS).tolist()
+    clips = [0, 0, 0, 1, 1, 1, 2, 2, 2, 3]
+    assert seen == [(STEP, end, 450, f"{n}/3 clips") for end, n in zip(ends, clips, strict=True)]
+    seen.clear()
+    measure(Work(store, progress))
+    assert seen == []  # nothing is left to do
+    first = next(name for name, block in store.blocks.items() if len(block["logit"]) == 22)
+    del store.blocks[first]
+    measure(Work(store, progress))
+    assert [done for _, done, *_ in seen] == [428, 450]
+
+
+def test_events_give_passes_clips_speed_and_the_time_that_is_left(measure, tmp_path):
+    with open_run(tmp_path / "run", {}) as run:
+        measure(Work(store=run))
+        last = events(run, "progress")[-1]
     assert set(last) == {"time", "kind", "stage", "masks", "of", "clips", "of_clips", "per_second", "seconds_left"}
-    assert last["masks"] == last["of"] == sum(rows_of(ranked)) and len(rows_of(ranked)) == BLOCKS
-    assert last["clips"] == last["of_clips"] == len(read_config(ranked)["clips"]) == 4
+    assert last["stage"] == "rank" and last["masks"] == last["of"] == 3 * sum(ROWS)
+    assert last["clips"] == last["of_clips"] == 3
     assert last["per_second"] > 0 and last["seconds_left"] == 0
 
 
-def test_what_was_there_already_does_not_count_as_speed(ranked, tmp_path, monkeypatch):
-    monkeypatch.setattr("vtcd_jax.pipeline.scoring.EVERY", 0.0)
-    run = shutil.copytree(ranked, tmp_path / "run")
-    (run / "events.jsonl").unlink()
-    for path in ranked_blocks(run)[:2]:
+def test_what_was_there_already_does_not_count_as_speed(measure, run, monkeypatch):
+    monkeypatch.setattr(import_module("vtcd_jax.ablation.scores"), "EVENT_SECONDS", 0.0)  # a function has its name
+    for path in files(run)[:2]:  # of one clip
         path.unlink()
-    said = vtcd("rank", run)
-    assert said.code == 0 and re.search(r"^ranking +\d+ passes, ", said.err, re.M)
-    assert said.out.startswith("the untouched network gets 4 clips wrong, kept (--only-correct leaves them out): world")
-    first, second = told(run, "progress")
-    total = sum(rows_of(run))
-    assert (first["masks"], second["masks"], first["of"]) == (total - ROWS, total, total)
-    assert (first["clips"], second["clips"]) == (3, 4)
-    seconds = second["time"] - told(run, "resumed")[0]["time"]
-    assert first["per_second"] > 0 and second["per_second"] >= 0.99 * 2 * ROWS / seconds
-    assert first["seconds_left"] == pytest.approx(ROWS / first["per_second"], rel=0.02, abs=0.1)
+    run.event("asked")
+    measure(Work(store=run))
+    first, second = events(run, "progress")
+    total = 3 * sum(ROWS)
+    assert (first["masks"], second["masks"], first["of"]) == (total - 64, total, total)
+    assert (first["clips"], second["clips"]) == (2, 3)
+    seconds = second["time"] - events(run, "asked")[0]["time"]
+    assert first["per_second"] > 0 and second["per_second"] >= 0.99 * 2 * 64 / seconds
+    assert first["seconds_left"] == pytest.approx(64 / first["per_second"], rel=0.02, abs=0.1)
 
 
-# -- chunk ----------------------------------------------------------------------------------------------------------
-def test_the_chunk_is_measured_once_for_the_stage_with_many_masks(run, monkeypatch):
-    """On accelerators it is measured; the stage that comes first has one row a clip and would allow for one mask."""
-    measured = []
+# -- chunk -------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("mode, needed", [("zero", 1), ("resample", 2)])  # resampling needs a clip to take values of
+def test_the_chunk_is_measured_once_for_the_step_with_many_masks(
+    model, clips, concepts, tmp_path, monkeypatch, mode, needed
+):
+    """On accelerators it is measured; the untouched clips come first and would allow for one row."""
+    measured, write, left = [], Run.write_block, [0]
 
     def pick(arguments, passes, rows):
         measured.append((rows, len(arguments.clips)))
         return Chosen(3)
 
-    monkeypatch.setattr(engine, "pick_chunk", pick)
-    for _ in range(2):
-        interrupt_after(2, monkeypatch)  # of the four untouched clips
-        assert vtcd("rank", run).code == 1
-    assert measured == [(ROWS, 2)] and read_config(run)["chunk"] == 3
-    assert [event["chunk"] for event in told(run, "chunk")] == [3]
-
-
-# -- clips that are wrong -------------------------------------------------------------------------------------------
-def test_clips_that_the_network_gets_wrong_are_told_and_can_be_left_out(model, tmp_path):
-    """The network knows the classes of all clips by name, and has learnt nothing."""
-    other = shutil.copytree(model, tmp_path / "model")
-    settings = RunSettings(clips="world:5", model=str(other), hold_out=0)
-    classes = world.clips(5, seed=0, config=world.WorldConfig(size=24, frames=8), split="held-out").labels
-    (other / "labels.json").write_text(json.dumps([world.CLASSES[number] for number in classes]))
-    every = prepare(settings)
-    assert 0 < len(every.wrong) < len(every.clips) == 5
-    right = [name for name in every.clips.names if name not in every.wrong]
-
-    out = tmp_path / "run"
-    job = ("discover", "world:5", "--model", other, "--hold-out", "0", *FAST[:-2], "--only-correct")
-    said = vtcd(*job, "--out", out, "--quiet")
-    assert said.code == 0, said.err
-    count = f"{len(every.wrong)} clip" + "s" * (len(every.wrong) > 1)
-    line = f"the untouched network gets {count} wrong, left out: {', '.join(every.wrong)}"
-    assert said.out.splitlines()[0] == line
-    assert sorted(read_config(out)["clips"]) == sorted(load_concepts(out).video_names) == sorted(right)
-    (event,) = told(out, "wrong clips")
-    assert event["names"] == list(every.wrong) and event["left_out"]
-
-
-def test_a_network_that_gets_every_clip_wrong_is_refused(model, tmp_path):
-    said = vtcd("run", "world:4", "--model", model, "--target", "0", "--only-correct", "--out", tmp_path / "run")
-    assert said.code == 2 and said.out == "" and not (tmp_path / "run").exists()
-    assert said.err == "vtcd: --only-correct: the untouched network gets every clip wrong; leave the option out\n"
-
-
-# -- stopping early -------------------------------------------------------------------------------------------------
-def begin(model: Path, out: Path, *settings: object, clips: str) -> Path:
-    options = ("--hold-out", "0", *FAST, "--masks", "1024", "--scores", "logit", "--stop", *settings)
-    said = vtcd("discover", clips, "--model", model, *options, "--out", out)
-    assert said.code == 0, said.err
-    return out
-
-
-def test_stopping_early_is_told_with_its_reason(model, tmp_path):
-    run = begin(model, tmp_path / "run", "--stop-top", "2", clips="world:3")
-    said = vtcd("rank", run, "--quiet")
-    (look,) = read_csv(run / "looks.csv")
-    assert look["reason"] == "the top 2 are separated from the rest" and look["undecided"] == "0"
-    assert f"look 1: {look['masks']} passes" in said.out and look["reason"] in said.out
-    assert int(look["masks"]) < 3 * 1024 and told(run, "ranked")[0]["masks"] == int(look["masks"])
-    assert told(run, "look")[0]["line"] in said.out
-
-
-def test_a_ranking_that_stops_early_does_so_again_after_an_interruption(model, tmp_path, monkeypatch):
-    """Masks that are not balanced are noisy enough for several looks."""
-    monkeypatch.setattr("vtcd_jax.importance.estimation.stopping.NOISE", 0.07)
-    whole = begin(model, tmp_path / "whole", "--design", "paired", "--stop-top", "4", clips="world:3")
-    stopped = shutil.copytree(whole, tmp_path / "stopped")
-    assert vtcd("rank", whole).code == 0
-    looks = read_csv(whole / "looks.csv")
-    assert [look["number"] for look in looks] == [str(n + 1) for n in range(len(looks))] and 1 < len(looks) < 4
-    assert [bool(look["reason"]) for look in looks] == [False] * (len(looks) - 1) + [True]
-    assert "the noise of the masks is" in looks[-1]["reason"]
-    blocks = len(ranked_blocks(whole))
-    assert blocks < 3 * 1024 // ROWS
-
-    interrupt_after(blocks - 4, monkeypatch)  # beside the three untouched clips
-    assert vtcd("rank", stopped).code == 1 and len(ranked_blocks(stopped)) == blocks - 7
-    monkeypatch.setattr(Run, "write_block", WRITE)
-    assert vtcd("rank", stopped).code == 0
-    assert differing(stopped, whole) == [] and "looks.csv" in {p.name for p in stopped.iterdir()}
-
-
-WRITE = Run.write_block
-
-
-def interrupt_after(blocks: int, monkeypatch) -> None:
-    left = [blocks]
-
-    def write(run, name, arrays, note=None):
+    def limited(run: Run, name: str, arrays: Mapping[str, np.ndarray]) -> None:
         left[0] -= 1
         if left[0] < 0:
             raise KeyboardInterrupt
-        WRITE(run, name, arrays, note)
+        write(run, name, arrays)
 
-    monkeypatch.setattr(Run, "write_block", write)
-
-
-def test_when_all_masks_are_spent_the_last_look_says_so(model, tmp_path):
-    """One clip tells nothing about the spread over clips, and few coins separate no concepts that are alike."""
-    settings = ("--design", "bernoulli", "--stop-top", "6", "--masks", "320")
-    run = begin(model, tmp_path / "run", *settings, clips="world:1")
-    assert vtcd("rank", run).code == 0
-    looks = read_csv(run / "looks.csv")
-    assert [look["masks"] for look in looks] == ["128", "256", "320"]
-    assert [look["reason"] for look in looks] == ["", "", "all masks are spent"]
+    monkeypatch.setattr(engine, "pick_chunk", pick)
+    monkeypatch.setattr(Run, "write_block", limited)
+    for writes in (2, 2, 1):  # of three unmodified clips and six blocks
+        left[0] = writes
+        begun = open_run(tmp_path / "run", {}, resume=True, ignore=("chunk",))
+        with begun as run, pytest.raises(KeyboardInterrupt):
+            cris(model, clips, concepts, score="logit", masks=80, key=0, mode=mode, work=Work(store=run))
+    assert measured == [(64, needed)] and (read_config(run.folder) or {})["chunk"] == 3
+    assert [event["chunk"] for event in events(run, "chunk")] == [3]

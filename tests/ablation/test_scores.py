@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from vtcd_jax import models
-from vtcd_jax.ablation.engine import score_blocks
+from vtcd_jax.ablation.engine import score_blocks, tasks
 from vtcd_jax.ablation.masked_pass import run_block
 from vtcd_jax.ablation.support import factors
 from vtcd_jax.importance import Explicit, LeaveOneOut, Random, Support, Targets, find_targets, scores
@@ -18,6 +18,8 @@ from vtcd_jax.importance.curves import curve_gates, curves_from_scores, removal_
 from vtcd_jax.models import Edit, InputError, Inputs
 from vtcd_jax.models.families import videomae
 from vtcd_jax.models.families.videomae import reconstruction_target
+
+pytestmark = pytest.mark.compile
 
 SMALL = {"image_size": 16, "patch_size": 8, "num_frames": 4, "width": 16, "depth": 2, "num_heads": 2}
 forward = jax.jit(models.forward)
@@ -80,12 +82,14 @@ def test_scores_do_not_depend_on_chunk_or_block(model, clips, support, monkeypat
 
 def test_scores_do_not_depend_on_the_number_of_cores(model, clips, support, monkeypatch):
     """Nor do the blocks in which they come: a block of 4, 4 and 2 rows is shared out among the cores."""
-    design, names = Random(jax.random.key(0), 10), {"score": "log_probability"}
+    design = Random(jax.random.key(0), 10)
+    names = {"score": "log_probability", "targets": find_targets(model, clips)}
     monkeypatch.setattr("vtcd_jax.ablation.engine.BLOCK", 4)
     found = []
     for cores in (1, 2, 3):
-        monkeypatch.setattr("vtcd_jax.ablation.engine.at_once", lambda mesh, cores=cores: cores)
-        found.append(list(score_blocks(model, clips, support, design, **names)))
+        monkeypatch.setattr("vtcd_jax.ablation.engine.max_in_flight", lambda mesh, cores=cores: cores)
+        todo = tasks(design, support.present())
+        found.append(list(score_blocks(model, clips, support, design, todo, **names)))
     assert [block[:3] for block in found[0]] == [(v, a, b) for v in range(3) for a, b in ((0, 4), (4, 8), (8, 10))]
     for blocks in found[1:]:
         assert [block[:3] for block in blocks] == [block[:3] for block in found[0]]
@@ -142,10 +146,10 @@ def test_a_users_own_score_is_used(model, clips, support):
 def test_leave_one_out_removes_what_is_there(model, clips, support):
     """A row for each concept that a clip has, no more."""
     found = scores(model, clips, support, LeaveOneOut(8), score="logit")["logit"]
-    untouched = scores(model, clips, support, np.ones((1, 8), np.float32), score="logit")["logit"]
+    unmodified = scores(model, clips, support, np.ones((1, 8), np.float32), score="logit")["logit"]
     present = support.present().sum(1)
     assert [int(np.isfinite(row).sum()) for row in found] == present.tolist()
-    effect = (untouched - found)[np.isfinite(found)]
+    effect = (unmodified - found)[np.isfinite(found)]
     assert (np.abs(effect) > 1e-6).mean() > 0.9
 
 
@@ -192,7 +196,7 @@ def test_without_targets_the_score_is_about_what_the_network_says(model, clips, 
     "label, said",
     [
         (-1, r"has no label \(-1\)"),
-        (3, "has label 3, and the model has 3 classes"),
+        (3, "has label 3, but the model has 3 classes"),
         (-2, "has label -2"),
         (99, "has label 99"),
     ],
@@ -231,7 +235,7 @@ def test_bad_requests_are_named(model, clips, support):
         scores(model, clips, support, np.ones((1, 8), np.float32), score="acuracy")
     with pytest.raises(InputError, match="--ratio"):
         Random(jax.random.key(0), 4, ratio=1.0)
-    with pytest.raises(ValueError, match="concepts are 3"):
+    with pytest.raises(ValueError, match="there are 3 concepts"):
         Support(support.ids, 3)
 
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from vtcd_jax.ablation.design import Design
 from vtcd_jax.importance.designs.hadamard import Hadamard
-from vtcd_jax.importance.designs.random import Bernoulli, Design, LeaveOneOut, Paired, Random
+from vtcd_jax.importance.designs.random import Bernoulli, LeaveOneOut, Paired, Random
 from vtcd_jax.importance.estimation.convergence import Convergence, convergence, rank_correlation
 from vtcd_jax.importance.estimation.estimators import estimate, regression_masks
 
@@ -33,12 +34,14 @@ def scores_of(game: Walsh, design: Design, run: int = 0) -> np.ndarray:
     return scores
 
 
-def untouched(game: Walsh) -> np.ndarray:
+def unmodified(game: Walsh) -> np.ndarray:
     return np.full(CLIPS, game.value(np.ones((1, CONCEPTS)))[0])
 
 
 def curve(game: Walsh, design: Design, estimator: str = "contrast", run: int = 0) -> Convergence:
-    return convergence(estimator, design, scores_of(game, design, run), untouched(game), hashes(run), PRESENT, seed=run)
+    return convergence(
+        estimator, design, scores_of(game, design, run), unmodified(game), hashes(run), PRESENT, seed=run
+    )
 
 
 DESIGNS = (
@@ -148,7 +151,7 @@ def test_intervals_hold_the_mean_correlation_of_repetitions(estimator, design):
 
 
 def test_a_point_of_the_paper_is_that_of_equation_6():
-    """The untouched score stands in it: around 5 the released sum of the same masks has hardly a ranking."""
+    """The unmodified score stands in it: around 5 the released sum of the same masks has hardly a ranking."""
     far, design = Walsh(ADDITIVE.main, constant=50.0), Bernoulli(KEY, 320)
     scores = scores_of(far, design)
     halves = []
@@ -156,12 +159,12 @@ def test_a_point_of_the_paper_is_that_of_equation_6():
         part = np.full(scores.shape, np.nan)
         part[:, start : start + 160] = scores[:, start : start + 160]
         found = [
-            estimate("paper", design, part[v], untouched(far)[v], hashes()[v], PRESENT[v]).value for v in range(CLIPS)
+            estimate("paper", design, part[v], unmodified(far)[v], hashes()[v], PRESENT[v]).value for v in range(CLIPS)
         ]
         halves.append(np.mean(found, axis=0))
     paper = curve(far, design, "paper")
     np.testing.assert_allclose(paper.correlation[-1], rank_correlation(*halves))
-    shifted = scores_of(far, design) - untouched(far)[:, None]
+    shifted = scores_of(far, design) - unmodified(far)[:, None]
     same = convergence("paper", design, shifted, np.zeros(CLIPS), hashes(), PRESENT)
     np.testing.assert_allclose(paper.correlation, same.correlation)
 
@@ -169,5 +172,5 @@ def test_a_point_of_the_paper_is_that_of_equation_6():
 def test_holes_leave_the_halves_their_masks():
     design, scores = Bernoulli(KEY, 320), scores_of(ADDITIVE, Bernoulli(KEY, 320))
     scores[:, 64:128] = np.nan
-    found = convergence("contrast", design, scores, untouched(ADDITIVE), hashes(), PRESENT)
+    found = convergence("contrast", design, scores, unmodified(ADDITIVE), hashes(), PRESENT)
     assert found.masks[-1] == 128 and found.correlation[-1] > 0.8

@@ -6,12 +6,20 @@ import jax
 import numpy as np
 import pytest
 
+from vtcd_jax.ablation.design import Design, removal_order
 from vtcd_jax.concepts.types import Concepts, Tubelets
-from vtcd_jax.importance.cris import DESIGNS, check_estimator, check_share, default_design, head_groups, make_design
 from vtcd_jax.importance.curves import removal_counts
 from vtcd_jax.importance.designs.hadamard import SPARE, Hadamard
 from vtcd_jax.importance.designs.hadamard_matrices import order_for
-from vtcd_jax.importance.designs.random import Bernoulli, Design, LeaveOneOut, Paired, Random, removal_order
+from vtcd_jax.importance.designs.random import Bernoulli, LeaveOneOut, Paired, Random
+from vtcd_jax.importance.named_designs import (
+    DESIGNS,
+    check_design_ratio,
+    check_estimator,
+    default_design,
+    head_groups,
+    make_design,
+)
 from vtcd_jax.models import InputError
 
 KEY, CLIP = jax.random.key(4), "ab" * 32
@@ -214,18 +222,18 @@ def test_removal_orders_are_cumulative_and_complete():
         (lambda: Hadamard(KEY, 1), r"--masks 1 must be at least 2"),
         (lambda: Random(KEY, 4, ratio=1.0), r"--ratio 1.0 must lie between 0 and 1"),
         (lambda: Bernoulli(KEY, 4, ratio=0.0), r"--ratio 0.0 must lie between 0 and 1"),
-        (lambda: check_share("random", float("nan")), r"--ratio nan must lie between 0 and 1"),
+        (lambda: check_design_ratio("random", float("nan")), r"--ratio nan must lie between 0 and 1"),
         (
             lambda: make_design("paired", KEY, 8, concepts=concepts(), ratio=0.3),
-            r"--ratio 0.3: design 'paired' has none to choose; take --design random or bernoulli",
+            r"--ratio 0.3: design 'paired' has a fixed ratio; choose --design random or bernoulli",
         ),
         (
             lambda: make_design("random", KEY, 8, concepts=concepts(), ratio=0.05, estimator="paper"),
-            r"--ratio 0.05 of 14 concepts removes none in each mask; take at least --ratio 0.072",
+            r"--ratio 0.05 of 14 concepts removes none in each mask; give at least --ratio 0.072",
         ),
         (
             lambda: all_rows(Random(KEY, 8, players="all"), np.ones(1, bool)),
-            r"--ratio 0.5 of 1 concepts removes none in each mask; there is but one",
+            r"--ratio 0.5 of 1 concepts removes none in each mask; there is only one",
         ),
         (lambda: check_estimator("random", "magic"), r"unknown estimator 'magic'; known: contrast, .*drop"),
         (lambda: check_estimator("random", "drop"), r"estimator 'drop' does not fit design 'random'; .*"),
@@ -234,7 +242,7 @@ def test_removal_orders_are_cumulative_and_complete():
                 lambda name=name, estimator=estimator: make_design(
                     name, KEY, 8, concepts=concepts(), estimator=estimator
                 ),
-                rf"--estimator {estimator} reads --design random alone, not {name}; leave out --design",
+                rf"--estimator {estimator} needs --design random, not {name}; leave out --design",
             )
             for name in ("paired", "bernoulli", "folded-hadamard", "heads", "leave-one-out")
             for estimator in ("paper", "released")

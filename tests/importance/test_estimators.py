@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from vtcd_jax.ablation.design import Design, Explicit, removal_order
 from vtcd_jax.importance.cris import importance_from_scores
 from vtcd_jax.importance.curves import layer_importance, released_area, released_counts
 from vtcd_jax.importance.designs.hadamard import Hadamard
-from vtcd_jax.importance.designs.random import Bernoulli, Design, Explicit, LeaveOneOut, Paired, Random, removal_order
-from vtcd_jax.importance.estimation.estimators import LEAST_BLOCKS, Estimate, default_estimator, estimate, from_rows
+from vtcd_jax.importance.designs.random import Bernoulli, LeaveOneOut, Paired, Random
+from vtcd_jax.importance.estimation.estimators import MIN_BLOCKS, Estimate, default_estimator, estimate, from_rows
 from vtcd_jax.importance.estimation.result import combine
 from vtcd_jax.models import InputError
 
@@ -299,7 +300,7 @@ def test_few_blocks_pool_their_error_over_concepts():
         design = Hadamard(KEY, 64 * blocks)
         y = np.random.default_rng(blocks).normal(size=design.count(PRESENT))
         found = estimate("contrast", design, y, 0.0, CLIP, PRESENT)
-        assert design.blocks(PRESENT) == 64 * blocks // 40 and found.pooled == (design.blocks(PRESENT) < LEAST_BLOCKS)
+        assert design.blocks(PRESENT) == 64 * blocks // 40 and found.pooled == (design.blocks(PRESENT) < MIN_BLOCKS)
         spread = found.variance[PRESENT]
         assert (np.ptp(spread) == 0) == found.pooled
         assert spread.min() > 0.2 * spread.mean(), "a part of the pooled error is in each"

@@ -13,8 +13,9 @@ import jax
 import numpy as np
 import pytest
 
+from vtcd_jax.ablation.design import Design
 from vtcd_jax.importance.designs.hadamard import Hadamard
-from vtcd_jax.importance.designs.random import Bernoulli, Design, Paired, Random
+from vtcd_jax.importance.designs.random import Bernoulli, Paired, Random
 from vtcd_jax.importance.estimation.estimators import Estimate, estimate, from_rows
 from vtcd_jax.importance.estimation.result import combine
 

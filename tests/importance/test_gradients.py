@@ -16,6 +16,8 @@ from vtcd_jax.importance.gradients import gradient_gate, integrated_gradients
 from vtcd_jax.importance.occlusion import occlusion, soft_support
 from vtcd_jax.models import InputError
 
+pytestmark = pytest.mark.compile
+
 
 @pytest.fixture(scope="module")
 def concepts(model, clips) -> Concepts:
@@ -50,7 +52,7 @@ def test_integrated_gradients_of_hidden_keys_sum_to_what_hiding_everything_costs
     assert np.isfinite(slope.per_video).all() and np.isfinite(found.per_video).all()
 
 
-def test_the_slope_at_the_untouched_clip_is_that_of_the_score(model, clips, concepts):
+def test_the_slope_at_the_unmodified_clip_is_that_of_the_score(model, clips, concepts):
     """Against a difference quotient of soft gates."""
     found = gradient_gate(model, clips, concepts, score="logit", target="dropping")
     clips = dataclasses.replace(clips, labels=np.ones(3, np.int32))
@@ -73,8 +75,8 @@ def test_occlusion_is_the_drop_without_each_concept(model, clips, concepts):
     gates = 1 - np.eye(len(concepts), dtype=np.float32)
     support, asked = Support.of(concepts), {"score": "logit", "targets": Targets(clips.labels)}
     masked = scores(model, clips, support, gates, **asked)["logit"]
-    untouched = scores(model, clips, support, np.ones((1, len(concepts)), np.float32), **asked)["logit"]
-    np.testing.assert_allclose(found.per_video, np.where(support.present(), untouched - masked, 0), atol=4e-6)
+    unmodified = scores(model, clips, support, np.ones((1, len(concepts)), np.float32), **asked)["logit"]
+    np.testing.assert_allclose(found.per_video, np.where(support.present(), unmodified - masked, 0), atol=4e-6)
 
 
 def test_soft_occlusion_takes_from_each_tubelet_its_share_in_the_concept(concepts):

@@ -34,7 +34,7 @@ def test_the_smallest_order_with_enough_columns_is_taken():
 
 
 def test_an_order_that_is_not_reached_is_refused_with_the_next():
-    with pytest.raises(ValueError, match="no Hadamard matrix of order 92 is known here; the next larger one is 96"):
+    with pytest.raises(ValueError, match="no Hadamard matrix of order 92 can be made; the next larger order is 96"):
         hadamard(92)
 
 

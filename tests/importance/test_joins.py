@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from vtcd_jax import models
-from vtcd_jax.ablation.prefix import suffix_scores
-from vtcd_jax.concepts import Concepts, NmfConfig, SlicConfig, best_overlap, discover, random_groups, random_overlaps
+from vtcd_jax.concepts import Concepts, best_overlap, random_groups, random_overlaps
 from vtcd_jax.data import Clips
 from vtcd_jax.importance import (
     Explicit,
@@ -35,13 +34,9 @@ from vtcd_jax.models import InputError
 from vtcd_jax.models.families import tcow, videomae
 from vtcd_jax.scores.functions import log_probability
 
+pytestmark = pytest.mark.compile
+
 ONES = np.ones((1, 8), np.float32)
-
-
-@pytest.fixture(scope="module")
-def concepts(model, clips) -> Concepts:
-    slic = SlicConfig(n_segments=4)
-    return discover(model, clips, slic=slic, nmf=NmfConfig(max_steps=50, refits=0), key=0)
 
 
 def joined(model, clips: Clips, concepts: Concepts) -> dict[str, Callable[[], object]]:
@@ -51,7 +46,7 @@ def joined(model, clips: Clips, concepts: Concepts) -> dict[str, Callable[[], ob
     return {
         "cris": lambda: cris(model, clips, concepts, masks=8, key=0),
         "scores": lambda: scores(model, clips, support, gates),
-        "suffix": lambda: suffix_scores(model, clips, support, gates, score="logit"),
+        "leave one out": lambda: scores(model, clips, support, LeaveOneOut(len(concepts)), score="logit"),
         "curves": lambda: attribution_curve(model, clips, concepts, order, steps=2, repeats=1, key=0),
         "occlusion": lambda: occlusion(model, clips, concepts),
         "soft occlusion": lambda: occlusion(model, clips, concepts, soft=True),
@@ -112,9 +107,8 @@ def test_concepts_with_the_same_names_are_not_the_same_concepts(concepts):
 )  # fmt: skip
 def test_gates_of_another_shape_are_refused(model, clips, support, gates):
     """A column too few would keep a concept, without a word."""
-    for run in (scores, suffix_scores):
-        with pytest.raises(InputError, match="gates|the design is made for 7 concepts"):
-            run(model, clips, support, gates, score="logit")
+    with pytest.raises(InputError, match="gates|the design is made for 7 concepts"):
+        scores(model, clips, support, gates, score="logit")
 
 
 def test_a_design_of_ones_own_is_checked_too(model, clips, support):
@@ -122,9 +116,12 @@ def test_a_design_of_ones_own_is_checked_too(model, clips, support):
         def rows(self, clip_hash: str, start: int, stop: int, present: np.ndarray) -> np.ndarray:
             return super().rows(clip_hash, start, stop, present)[:, :-1]
 
-    for run in (scores, suffix_scores):
-        with pytest.raises(InputError, match="gates have 7 columns, and there are 8 concepts"):
-            run(model, clips, support, Narrow(0, 4), score="logit")
+    class SparseNarrow(Narrow):
+        sparse = True  # its passes begin at the first block that they edit
+
+    for design in (Narrow(0, 4), SparseNarrow(0, 4)):
+        with pytest.raises(InputError, match="gates have 7 columns, but there are 8 concepts"):
+            scores(model, clips, support, design, score="logit")
 
 
 def test_lists_are_gates(model, clips, support):
@@ -145,7 +142,7 @@ def test_an_order_has_each_concept_once(model, clips, concepts):
     for said, order in bad.items():
         with pytest.raises(InputError, match=said):
             attribution_curve(model, clips, concepts, order, steps=2, repeats=1, key=0)
-    with pytest.raises(InputError, match="layers are compared by all"):
+    with pytest.raises(InputError, match="give all of them to compare layers"):
         layer_importance(np.arange(2), np.zeros(3, int))
 
 

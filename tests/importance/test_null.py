@@ -1,4 +1,4 @@
-"""Scores dealt anew among the masks say how large an importance chance alone makes."""
+"""Permuting scores among the masks shows how large an importance is by chance."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import jax
 import numpy as np
 import pytest
 
+from vtcd_jax.ablation.design import Design
 from vtcd_jax.importance.designs.hadamard import Hadamard
-from vtcd_jax.importance.designs.random import Bernoulli, Design, LeaveOneOut, Paired, Random
-from vtcd_jax.importance.estimation.permutation import Null, deals, permutation_null
+from vtcd_jax.importance.designs.random import Bernoulli, LeaveOneOut, Paired, Random
+from vtcd_jax.importance.estimation.permutation import Null, permutation_null, permutations
 
 KEY, OTHER = jax.random.key(3), jax.random.key(4)
 CONCEPTS, CLIPS = 14, 3
@@ -70,7 +71,7 @@ def test_planted_effects_are_found_and_the_others_are_not(estimator, design):
     found = null(design, planted(design, effects), estimator, draws=199)
     assert PRESENT[:, [2, 9]].any(0).all()
     assert (found.p[[2, 9]] <= 0.01).all() and (np.delete(found.p, [2, 9]) > 0.05).all()
-    assert found.p.min() >= 1 / 200, "no p is smaller than the number of deals can show"
+    assert found.p.min() >= 1 / 200, "no p is smaller than the number of permutations allows"
 
 
 def test_scores_that_never_change_show_nothing():
@@ -98,11 +99,11 @@ def test_neither_unit_nor_origin_of_the_score_nor_the_order_of_clips_matters():
 
 def test_pairs_are_dealt_whole_and_may_be_turned():
     """A unit is a mask, or half the difference of a pair, whose sign turns with it."""
-    places, signs = deals(6, True, 50, np.random.default_rng(0))
-    np.testing.assert_array_equal(np.sort(places, axis=1), np.tile(np.arange(6), (50, 1)))
+    order, signs = permutations(6, True, 50, np.random.default_rng(0))
+    np.testing.assert_array_equal(np.sort(order, axis=1), np.tile(np.arange(6), (50, 1)))
     assert set(np.unique(signs)) == {-1, 1} and abs(signs.mean()) < 0.2
-    places, signs = deals(12, False, 50, np.random.default_rng(0))
-    np.testing.assert_array_equal(np.sort(places, axis=1), np.tile(np.arange(12), (50, 1)))
+    order, signs = permutations(12, False, 50, np.random.default_rng(0))
+    np.testing.assert_array_equal(np.sort(order, axis=1), np.tile(np.arange(12), (50, 1)))
     assert (signs == 1).all()
 
 

@@ -1,4 +1,4 @@
-"""A run stops when its top is told apart or masks are no longer the noise, says which, and looks often without harm."""
+"""A run stops when its top is separated or masks are no longer the noise, reports which, and may be analysed often."""
 
 from __future__ import annotations
 
@@ -11,7 +11,14 @@ from vtcd_jax.importance.designs.hadamard import Hadamard
 from vtcd_jax.importance.designs.random import Bernoulli, LeaveOneOut, Paired
 from vtcd_jax.importance.estimation.estimators import Estimate, estimate, regression_masks
 from vtcd_jax.importance.estimation.result import Importance, combine
-from vtcd_jax.importance.estimation.stopping import holm_open, look, looks, noise_share, stability, undecided_pairs
+from vtcd_jax.importance.estimation.stopping import (
+    holm_open,
+    interim_analysis,
+    interim_rows,
+    noise_fraction,
+    stability,
+    undecided_pairs,
+)
 
 KEY = jax.random.key(0)
 
@@ -45,48 +52,51 @@ def test_pairs_around_the_top_by_hand():
 
 
 def test_a_clear_top_stops_the_run():
-    seen = look(importance(same_clips([9, 8, 7, 1, 0, 0.5]), error=0.5), 1, top=3)
+    seen = interim_analysis(importance(same_clips([9, 8, 7, 1, 0, 0.5]), error=0.5), 1, top=3)
     assert seen.reason == "the top 3 are separated from the rest" and seen.undecided == 0
-    assert seen.line().startswith("look 1: 256 passes, 0 pairs around the top 3 undecided, noise ")
+    assert seen.line().startswith("interim analysis 1: 256 passes, 0 pairs around the top 3 undecided, noise ")
     assert seen.line().endswith(": the top 3 are separated from the rest") and "\n" not in seen.line()
 
 
-def test_no_clear_top_goes_on():
-    seen = look(importance(same_clips([3, 2.9, 2.8, 2.7, 2.6, 0]), error=2.0), 1, top=3)
-    assert seen.reason == "" and seen.undecided == 9 and seen.line().endswith("going on")
+def test_without_a_clear_top_the_run_continues():
+    seen = interim_analysis(importance(same_clips([3, 2.9, 2.8, 2.7, 2.6, 0]), error=2.0), 1, top=3)
+    assert seen.reason == "" and seen.undecided == 9 and seen.line().endswith("continues")
 
 
-def test_clips_that_differ_more_than_the_masks_can_tell_stop_the_run():
+def test_clips_that_differ_much_more_than_the_masks_stop_the_run():
     rng = np.random.default_rng(0)
     values = 1 + rng.normal(0, 1, (12, 8))
-    quiet, loud = look(importance(values, error=0.3), 2, top=3), look(importance(values, error=0.8), 2, top=3)
-    assert "the noise of the masks is" in quiet.reason and "0.25 was asked" in quiet.reason and quiet.noise < 0.25
+    quiet, loud = (
+        interim_analysis(importance(values, error=0.3), 2, top=3),
+        interim_analysis(importance(values, error=0.8), 2, top=3),
+    )
+    assert "the noise of the masks is" in quiet.reason and "at most 0.25" in quiet.reason and quiet.noise < 0.25
     assert loud.reason == "" and loud.noise > 0.25
 
 
 def test_the_share_of_noise_is_that_of_the_masks_in_a_clips_value():
     rng = np.random.default_rng(1)
     values = rng.normal(0, 2, 500) + rng.normal(0, 1, (400, 500))  # noise of the masks 1; clips are all alike beside it
-    assert noise_share(importance(values, error=1.0)) > 10
+    assert noise_fraction(importance(values, error=1.0)) > 10
     values = rng.normal(0, 2, (400, 500)) + rng.normal(0, 1, (400, 500))
-    np.testing.assert_allclose(noise_share(importance(values, error=1.0)), 1 / 4, rtol=0.05)
+    np.testing.assert_allclose(noise_fraction(importance(values, error=1.0)), 1 / 4, rtol=0.05)
 
 
 def test_one_clip_says_nothing_of_others():
-    seen = look(importance(np.array([[1, 1.1, 0.9]]), error=1e-3 * 100), 1, top=1)
+    seen = interim_analysis(importance(np.array([[1, 1.1, 0.9]]), error=1e-3 * 100), 1, top=1)
     assert np.isnan(seen.noise) and seen.reason == ""
 
 
-def test_a_later_look_asks_for_more():
-    """Levels 0.05 / 2, / 6, / 12, ...: their sum over all looks is 0.05."""
+def test_a_later_analysis_asks_for_more():
+    """Levels 0.05 / 2, / 6, / 12, ...: their sum over all analyses is 0.05."""
     found = importance(same_clips([1, 0]), error=0.5)
-    undecided = [look(found, number, top=1).undecided for number in (1, 2, 3, 4)]
+    undecided = [interim_analysis(found, number, top=1).undecided for number in (1, 2, 3, 4)]
     assert undecided == [0, 0, 1, 1]
     np.testing.assert_allclose(sum(0.05 / (n * (n + 1)) for n in range(1, 10_000)), 0.05, rtol=1e-3)
 
 
-def test_looking_often_does_not_find_a_top_that_is_not_there():
-    """Two concepts share places two and three; over six looks at most one run in twenty calls either the top two."""
+def test_analysing_often_does_not_find_a_top_that_is_not_there():
+    """Two concepts share ranks two and three; over six analyses at most one run in twenty calls either the top two."""
     rng, wrong = np.random.default_rng(3), 0
     truth, clips = np.array([9.0, 2, 2, -9, -9]), 4
     for _ in range(200):
@@ -113,20 +123,20 @@ def test_exact_values_are_told_apart_by_their_order_alone():
 def test_unknown_errors_tell_nothing_apart():
     """One pair of masks in one clip: the noise is not known, so the run goes on."""
     found = importance(same_clips([9, 5, 1]), error=float("nan"))
-    seen = look(found, 1, top=1)
+    seen = interim_analysis(found, 1, top=1)
     assert seen.undecided == 2 and seen.reason == "" and np.isnan([seen.noise, seen.stability]).all()
 
 
 @pytest.mark.parametrize("spread", [0.0, 0.5, 1.0, 3.0])
-def test_stability_foretells_the_correlation_of_two_repetitions(spread):
+def test_stability_predicts_the_correlation_of_two_repetitions(spread):
     """Of 60 concepts, whose importance spreads this much, with noise 1; 0 where all is noise."""
-    rng, foretold, real = np.random.default_rng(4), [], []
+    rng, predicted, real = np.random.default_rng(4), [], []
     for _ in range(30):
         truth = rng.normal(0, spread, 60)
         first, second = truth + rng.normal(size=(2, 60))
-        foretold.append(stability(importance(first[None], error=1.0), rng))
+        predicted.append(stability(importance(first[None], error=1.0), rng))
         real.append(stats.spearmanr(first, second)[0])
-    mean, low, high = np.mean(foretold, axis=0)
+    mean, low, high = np.mean(predicted, axis=0)
     np.testing.assert_allclose(mean, np.mean(real), atol=0.1)
     assert low < mean < high <= 1
 
@@ -135,34 +145,34 @@ def test_an_importance_without_any_difference_has_no_stable_ranking():
     assert stability(importance(np.zeros((2, 4)), error=0.0), np.random.default_rng(0)) == (0, 0, 0)
 
 
-def test_looks_double_in_whole_blocks_and_the_last_has_all_rows():
+def test_analyses_double_in_whole_blocks_and_the_last_has_all_rows():
     present = np.ones((3, 20), bool)
     present[1, 8:] = present[2, 3:] = False
     design = Hadamard(KEY, 500)
     blocks = np.array([design.block_rows(row) for row in present])
-    rows = list(looks(design, present))
+    rows = list(interim_rows(design, present))
     assert blocks.tolist() == [56, 32, 16]
     np.testing.assert_array_equal(rows[0], blocks)
     for before, after in zip(rows[:-2], rows[1:-1], strict=True):
         np.testing.assert_array_equal(after, np.minimum(2 * before, [design.count(row) for row in present]))
     assert all((r % blocks == 0).all() for r in rows)
     np.testing.assert_array_equal(rows[-1], [design.count(row) for row in present])
-    assert (np.diff(rows, axis=0) >= 0).all() and (np.diff(rows, axis=0) > 0).any(1).all(), "each look has more"
+    assert (np.diff(rows, axis=0) >= 0).all() and (np.diff(rows, axis=0) > 0).any(1).all(), "each analysis has more"
 
 
-def test_looks_at_designs_without_blocks_begin_with_128_masks():
-    assert [r.tolist() for r in looks(Bernoulli(KEY, 1000), np.ones((2, 9), bool))] == [
+def test_analyses_of_designs_without_blocks_begin_with_128_masks():
+    assert [r.tolist() for r in interim_rows(Bernoulli(KEY, 1000), np.ones((2, 9), bool))] == [
         [128, 128], [256, 256], [512, 512], [1000, 1000],
     ]  # fmt: skip
-    assert [r.tolist() for r in looks(Paired(KEY, 101), np.ones((1, 9), bool))] == [[100]]
+    assert [r.tolist() for r in interim_rows(Paired(KEY, 101), np.ones((1, 9), bool))] == [[100]]
     few = Hadamard(KEY, 300)  # a block of 200 concepts has 416 masks
-    assert [r.tolist() for r in looks(few, np.ones((1, 200), bool))] == [[300]]
+    assert [r.tolist() for r in interim_rows(few, np.ones((1, 200), bool))] == [[300]]
 
 
-def test_the_first_look_has_masks_enough_for_least_squares():
+def test_the_first_analysis_has_masks_enough_for_least_squares():
     present = np.ones((1, 80), bool)
     for design in (Bernoulli(KEY, 2000), Paired(KEY, 2000)):
-        first = int(next(looks(design, present))[0])
+        first = int(next(interim_rows(design, present))[0])
         assert first >= regression_masks(80, design.paired) and first % 2 == 0
         y = np.random.default_rng(0).normal(size=first)
         assert np.isfinite(estimate("regression", design, y, 0.0, "ab" * 32, present[0]).value).all()
@@ -170,4 +180,4 @@ def test_the_first_look_has_masks_enough_for_least_squares():
 
 def test_occlusion_is_read_whole():
     present = np.ones((1, 300), bool)
-    assert [r.tolist() for r in looks(LeaveOneOut(300), present)] == [[300]]
+    assert [r.tolist() for r in interim_rows(LeaveOneOut(300), present)] == [[300]]

@@ -16,6 +16,8 @@ from vtcd_jax.models import InputError, Output
 from vtcd_jax.models.families import tcow
 from vtcd_jax.scores.functions import default_scores, iou, soft_iou
 
+pytestmark = pytest.mark.compile
+
 
 def output_of(logits: np.ndarray) -> Output:
     return Output(masks=jnp.stack([jnp.asarray(logits, jnp.float32)] + [jnp.zeros(logits.shape)] * 2, axis=-1))
@@ -74,7 +76,7 @@ def test_a_tracker_is_scored_by_the_true_mask_where_it_is_known(tracker):
     np.testing.assert_array_equal(find_targets(tracker, tracked_clips(target=seen)).mask, seen)
 
 
-def test_its_own_mask_is_what_the_untouched_network_gives(tracker):
+def test_its_own_mask_is_what_the_unmodified_model_gives(tracker):
     clips = tracked_clips()
     found = find_targets(tracker, clips)
     video = tracker.preprocessing.normalise(clips.video)

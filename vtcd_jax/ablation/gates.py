@@ -1,4 +1,4 @@
-"""Gates as people give them, and the checks of what enters a pass: the right width, and numbers alone."""
+"""Gates as users give them, and their checks: the right width, finite numbers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vtcd_jax.importance.designs.random import Design, Explicit
+from vtcd_jax.ablation.design import Design, Explicit
 from vtcd_jax.models import InputError
 
 Gates = Design | np.ndarray | Sequence[Sequence[float]]
@@ -14,7 +14,7 @@ Gates = Design | np.ndarray | Sequence[Sequence[float]]
 
 
 def as_design(design: Gates, concepts: int) -> Design:
-    """Gates as a design for so many concepts.
+    """Gates as a design for this number of concepts.
 
     Raises InputError for gates that are not finite numbers [mask, concept], and for a design of another number of
     concepts.
@@ -23,12 +23,20 @@ def as_design(design: Gates, concepts: int) -> Design:
         design = Explicit(_array(design))
     if isinstance(design, Explicit):
         check_gates(np.asarray(design.gates), concepts)
-    for name in ("concepts", "groups"):  # of designs that know how many concepts there are
+    for name in ("concepts", "groups"):  # of designs that are made for a number of concepts
         size = getattr(design, name, None)
-        known = size if size is None or isinstance(size, int) else len(size)
-        if known is not None and known != concepts:
-            raise InputError(f"the design is made for {known} concepts, and there are {concepts}; make it for these")
+        expected = size if size is None or isinstance(size, int) else len(size)
+        if expected is not None and expected != concepts:
+            raise InputError(f"the design is made for {expected} concepts, but there are {concepts}; make a new design")
     return design
+
+
+def padded_columns(gates: np.ndarray) -> np.ndarray:
+    """Gates [..., concept] with ones beyond the concepts, up to 256, 512, …: other numbers of concepts then mostly run
+    in a program that is compiled already. No position points to these columns, so they change no result."""
+    concepts = gates.shape[-1]
+    size = max(256, 1 << max(concepts - 1, 0).bit_length())
+    return np.pad(gates, [(0, 0)] * (gates.ndim - 1) + [(0, size - concepts)], constant_values=1)
 
 
 def _array(gates: object) -> np.ndarray:
@@ -44,7 +52,7 @@ def check_gates(gates: np.ndarray, concepts: int) -> None:
         raise InputError(f"gates must be [mask, concept] with at least one mask; got {list(gates.shape)}")
     if gates.shape[1] != concepts:
         raise InputError(
-            f"gates have {gates.shape[1]} columns, and there are {concepts} concepts; give one for every concept"
+            f"gates have {gates.shape[1]} columns, but there are {concepts} concepts; give one column per concept"
         )
     if not np.isfinite(gates).all():
         raise InputError("gates must be numbers, 0 (removed) to 1 (kept); some are NaN or infinite")
@@ -55,5 +63,5 @@ def rows_of(design: Design, clip_hash: str, start: int, stop: int, present: np.n
     rows = np.asarray(design.rows(clip_hash, start, stop, present), np.float32)
     check_gates(rows, len(present))
     if len(rows) != stop - start:
-        raise InputError(f"the design gave {len(rows)} rows of gates where {stop - start} were asked for")
+        raise InputError(f"the design gave {len(rows)} rows of gates instead of {stop - start}")
     return rows

@@ -1,10 +1,10 @@
 """The compiled masked pass: one clip, one row of gates -> its scores; and blocks of (clip, rows), over devices.
 
-    task      one clip with a block of rows; a call takes as many tasks as the mesh has places along ``video``
+    task      one clip with a block of rows; a call takes as many tasks as the mesh has devices along ``video``
     gates     float [task, row, concept]; rows are spread over the mesh's axis ``mask``
 
-Parameters are arguments, so weights are not baked in, and everything of token size is made on the device. In bfloat16
-the network computes with 16 bits; what it predicts is turned to float32 before it is scored.
+Parameters are arguments of the compiled function, so weights are not compiled in. Arrays of token size are made on the
+device. In bfloat16 the network computes with 16 bits; its predictions are turned to float32 before they are scored.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from flax import struct
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from vtcd_jax.data.inputs import network_inputs
+from vtcd_jax.devices.precision import cast
 from vtcd_jax.models import Inputs, Model, Output, forward
 from vtcd_jax.scores.functions import Context, Score
 
@@ -29,11 +31,14 @@ VIDEO, MASK = "video", "mask"
 
 
 @dataclass(frozen=True)
-class Passes:
-    """What a compiled call depends on beside shapes.
+class PassConfig:
+    """Static settings of a compiled call.
 
-    functions: scores by name.  chunk: rows that run together.  mode: see ``support``.  dtype: "float32" or "bfloat16".
-    mesh: devices along ``video`` and ``mask``, or None for one device.
+    functions: scores by name.
+    chunk:     rows that run together.
+    mode:      see ``support``.
+    dtype:     "float32" or "bfloat16".
+    mesh:      devices along ``video`` and ``mask``, or None for one device.
     """
 
     functions: tuple[tuple[str, Score], ...]
@@ -44,12 +49,15 @@ class Passes:
 
 
 @struct.dataclass
-class ClipArguments:
-    """The clips' part of a call, [task, …].
+class DeviceBatch:
+    """The clips of a call, [task, …].
 
-    pixels: uint8 RGB.  ids, weight: as in ``Support``.  label: int.  query, mask: [task, time, height, width] or None.
-    fill: site -> what removed values become, [task, head, channel] (mode "mean").
-    donor, donor_query: the clip whose values are taken (mode "resample").
+    pixels:      uint8 RGB.
+    ids, weight: as in ``Support``.
+    label:       int.
+    query, mask: [task, time, height, width] or None.
+    fill:        site -> what removed values become, [task, head, channel] (mode "mean").
+    donor, donor_query: the clip whose values replace removed ones (mode "resample").
     """
 
     pixels: jax.Array
@@ -68,75 +76,63 @@ def batch_of_one(clip: Any) -> Any:
     return jax.tree.map(lambda a: a[None], clip)
 
 
-def cast(tree: Any, dtype: str) -> Any:
-    """Floating-point leaves in ``dtype``."""
-    return jax.tree.map(lambda a: a.astype(dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a, tree)
-
-
-def network_inputs(model: Model, pixels: jax.Array, query: jax.Array | None, dtype: str) -> Inputs:
-    """Pixels [batch, …] as the network takes them."""
-    p = model.preprocessing
-    video = (pixels.astype(jnp.float32) / 255 - jnp.asarray(p.mean, jnp.float32)) / jnp.asarray(p.std, jnp.float32)
-    return cast(Inputs(video, query=None if query is None else query.astype(jnp.float32)), dtype)
-
-
-def context_of(model: Model, clip: ClipArguments) -> Context:
-    """What scores look at, for a batch of one."""
+def context_of(model: Model, clip: DeviceBatch) -> Context:
+    """The context of score functions, for a batch of one."""
     return Context(clip.pixels.astype(jnp.float32) / 255, clip.label, clip.mask, model.config)
 
 
 def values_of(model: Model, inputs: Inputs, sites: tuple[str, ...]) -> dict[str, jax.Array]:
-    """Untouched values of the sites."""
+    """Values of the sites in the unmodified pass."""
     return forward(model, inputs, capture=sites)[1]
 
 
-def masked_scores(passes: Passes, model: Model, clip: ClipArguments) -> Callable[[jax.Array], dict[str, jax.Array]]:
+def masked_scores(config: PassConfig, model: Model, clip: DeviceBatch) -> Callable[[jax.Array], dict[str, jax.Array]]:
     """gates [concept] -> name -> score, for one clip (a batch of one). Differentiable in the gates."""
-    model = cast(model, passes.dtype)
-    inputs = network_inputs(model, clip.pixels, clip.query, passes.dtype)
-    context, fill = context_of(model, clip), filling(passes, model, clip)
+    model = cast(model, config.dtype)
+    inputs = network_inputs(model, clip.pixels, clip.query, config.dtype)
+    context, fill = context_of(model, clip), filling(config, model, clip)
 
     def one(row: jax.Array) -> dict[str, jax.Array]:
-        output, _ = forward(model, inputs, edits=edits(row, clip.ids, clip.weight, passes.mode, fill))
-        return scored(passes, output, context)
+        output, _ = forward(model, inputs, edits=edits(row, clip.ids, clip.weight, config.mode, fill))
+        return scored(config, output, context)
 
     return one
 
 
-def filling(passes: Passes, model: Model, clip: ClipArguments) -> dict[str, jax.Array] | None:
+def filling(config: PassConfig, model: Model, clip: DeviceBatch) -> dict[str, jax.Array] | None:
     """What removed values become: site -> array that broadcasts against the site; None: 0, or they stay."""
-    if passes.mode == "mean":
+    if config.mode == "mean":
         assert clip.fill is not None
         return {site: value[:, None, None, None] for site, value in clip.fill.items()}
-    if passes.mode == "resample":
+    if config.mode == "resample":
         assert clip.donor is not None
-        donor = network_inputs(model, clip.donor, clip.donor_query, passes.dtype)
+        donor = network_inputs(model, clip.donor, clip.donor_query, config.dtype)
         return values_of(model, donor, tuple(clip.ids))
     return None
 
 
-def scored(passes: Passes, output: Output, context: Context) -> dict[str, jax.Array]:
+def scored(config: PassConfig, output: Output, context: Context) -> dict[str, jax.Array]:
     """name -> float32 score of a batch of one."""
     output = cast(output, "float32")
-    return {name: function(output, context)[0].astype(jnp.float32) for name, function in passes.functions}
+    return {name: function(output, context)[0].astype(jnp.float32) for name, function in config.functions}
 
 
 @partial(jax.jit, static_argnums=0)
-def run_block(passes: Passes, model: Model, clips: ClipArguments, gates: jax.Array) -> dict[str, jax.Array]:
-    """Scores name -> float32 [task, row]; compiled once per (``passes``, network, shapes)."""
+def run_block(config: PassConfig, model: Model, clips: DeviceBatch, gates: jax.Array) -> dict[str, jax.Array]:
+    """Scores name -> float32 [task, row]; compiled once per (``config``, network, shapes)."""
 
-    def task(parts: tuple[ClipArguments, jax.Array], model: Model) -> dict[str, jax.Array]:
-        clip, rows = parts
-        one = masked_scores(passes, model, batch_of_one(clip))
-        return jax.lax.map(one, rows) if passes.chunk == 1 else jax.lax.map(one, rows, batch_size=passes.chunk)
+    def task(clip_and_rows: tuple[DeviceBatch, jax.Array], model: Model) -> dict[str, jax.Array]:
+        clip, rows = clip_and_rows
+        one = masked_scores(config, model, batch_of_one(clip))
+        return jax.lax.map(one, rows) if config.chunk == 1 else jax.lax.map(one, rows, batch_size=config.chunk)
 
-    def tasks(model: Model, clips: ClipArguments, gates: jax.Array) -> dict[str, jax.Array]:
+    def tasks(model: Model, clips: DeviceBatch, gates: jax.Array) -> dict[str, jax.Array]:
         if len(gates) == 1:  # no loop around the loop
             return batch_of_one(task((jax.tree.map(lambda a: a[0], clips), gates[0]), model))
-        return jax.lax.map(lambda parts: task(parts, model), (clips, gates))
+        return jax.lax.map(lambda pair: task(pair, model), (clips, gates))
 
-    if passes.mesh is None:
+    if config.mesh is None:
         return tasks(model, clips, gates)
     specs = {"in_specs": (P(), P(VIDEO), P(VIDEO, MASK)), "out_specs": P(VIDEO, MASK)}
-    found = jax.shard_map(tasks, mesh=passes.mesh, check_vma=False, **specs)(model, clips, gates)
-    return jax.lax.with_sharding_constraint(found, NamedSharding(passes.mesh, P()))
+    scores = jax.shard_map(tasks, mesh=config.mesh, check_vma=False, **specs)(model, clips, gates)
+    return jax.lax.with_sharding_constraint(scores, NamedSharding(config.mesh, P()))

@@ -1,16 +1,16 @@
-"""Where concepts live, and what removing them does to the values there.
+"""Supports: the tokens of each concept, and the edits that remove concepts.
 
     ids[site]     int32 [video, time, height, width, head, slot]   concept at each position, -1 for none
-    weight[site]  float [video, time, height, width, head, slot]   how much of it, in [0, 1] (absent: 1)
+    weight[site]  float [video, time, height, width, head, slot]   membership, in [0, 1] (absent: 1)
     gates         float [concept]                                   1 kept, 0 removed
     factor        ``Π_slot (1 - weight · (1 - gate))`` at each position
 
     mode       a removed value becomes
     zero       0; a zeroed key stays in the softmax with logit 0, as in the released code
     mean       its head's mean over the clips' tokens
-    resample   what another clip has at that place
-    neg_inf    (keys) itself, but the softmax does not see it: its logit is minus infinity; a query that sees no key at
-               all gets 0, and with soft gates the share that is seen of the key seen most (``attention.seen_most``)
+    resample   the value of another clip at that position
+    neg_inf    (keys) itself, but its logit is minus infinity, so the softmax ignores it; a query without any key left
+               gets 0, and with soft gates the fraction of its most visible key (``attention.seen_most``)
 
 Kowal et al. (2024), VTCD, equation 4, extended to soft gates and to concepts that overlap.
 """
@@ -30,14 +30,16 @@ from vtcd_jax.models import Edit, InputError
 
 MODES = ("zero", "mean", "resample", "neg_inf")
 PER_HEAD = ("query", "key", "value", "mixed")
-UNSEEN = 1e-30  # weight in the softmax that counts as none
+UNSEEN = 1e-30  # weight in the softmax that counts as zero
 
 
 @dataclass(frozen=True)
 class Support:
-    """ids, weight: as above (``weight`` may lack sites).  concepts: their number.
+    """The tokens of each concept in each clip.
 
-    hashes: of the clips, as ``Clips.hashes``, so that other clips are refused; empty where they are not known.
+    ids, weight: as above (``weight`` may lack sites).
+    concepts:    number of concepts.
+    hashes:      of the clips, as ``Clips.hashes``, so that other clips are refused; empty where they are unknown.
     """
 
     ids: Mapping[str, np.ndarray]
@@ -47,7 +49,7 @@ class Support:
 
     @classmethod
     def of(cls, concepts: Concepts) -> Support:
-        """Where concepts lie in their clips."""
+        """The tokens of concepts in their own clips."""
         return cls(concepts.ids, len(concepts), hashes=tuple(concepts.video_hashes))
 
     def __post_init__(self) -> None:
@@ -55,7 +57,9 @@ class Support:
             if ids.ndim != 6:
                 raise ValueError(f"ids of {site!r} need [video, time, height, width, head, slot], got {ids.shape}")
             if ids.size and (ids.min() < -1 or ids.max() >= self.concepts):
-                raise ValueError(f"ids of {site!r} run from {ids.min()} to {ids.max()}; concepts are {self.concepts}")
+                raise ValueError(
+                    f"ids of {site!r} run from {ids.min()} to {ids.max()}, but there are {self.concepts} concepts"
+                )
             if self.hashes and len(ids) != len(self.hashes):
                 raise ValueError(f"ids of {site!r} are of {len(ids)} clips, the hashes of {len(self.hashes)}")
             if site in self.weight and self.weight[site].shape != ids.shape:
@@ -74,11 +78,11 @@ class Support:
 
     def present(self) -> np.ndarray:
         """bool [video, concept]: whether the concept covers any token of the clip."""
-        found = np.zeros((len(self), self.concepts + 1), bool)
+        present = np.zeros((len(self), self.concepts + 1), bool)
         for ids in self.ids.values():
             for video, volume in enumerate(ids):
-                found[video, np.unique(volume)] = True
-        return found[:, :-1]
+                present[video, np.unique(volume)] = True
+        return present[:, :-1]
 
 
 def factors(
@@ -86,7 +90,7 @@ def factors(
     ids: Int[Array, "*position slot"],
     weight: Float[Array, "*position slot"] | None = None,
 ) -> Float[Array, "*position"]:
-    """What each position is multiplied by; -1 in ``ids`` means kept."""
+    """The factor of each position; -1 in ``ids`` means kept."""
     gates = jnp.append(gates, jnp.ones((), gates.dtype))  # index -1
     removed = 1 - gates[ids]
     return jnp.prod(1 - (removed if weight is None else weight * removed), axis=-1)
@@ -99,24 +103,24 @@ def edits(
     mode: str = "zero",
     fill: Mapping[str, jax.Array] | None = None,
 ) -> dict[str, Edit]:
-    """Edits that remove what the gates close at every site, special tokens untouched.
+    """Edits that remove the concepts with closed gates at every site. Special tokens are not edited.
 
     fill: what a removed value becomes (modes "mean" and "resample"), broadcasting against the site.
     """
-    made = {}
-    for site, at in ids.items():
-        factor = factors(gates, at, weight.get(site))[..., None]
-        if not site.endswith(PER_HEAD):  # a stream: one head, which its values do not show
+    result = {}
+    for site, concept_ids in ids.items():
+        factor = factors(gates, concept_ids, weight.get(site))[..., None]
+        if not site.endswith(PER_HEAD):  # a stream: one head, without an axis for it
             factor = factor[..., 0, :]
         if mode == "neg_inf":
-            made[logit_site(site)] = Edit(shift=jnp.log(jnp.maximum(factor, UNSEEN)))
+            result[logit_site(site)] = Edit(shift=jnp.log(jnp.maximum(factor, UNSEEN)))
         else:
-            made[site] = Edit(scale=factor, shift=(1 - factor) * fill[site] if fill else 0.0)
-    return made
+            result[site] = Edit(scale=factor, shift=(1 - factor) * fill[site] if fill else 0.0)
+    return result
 
 
 def logit_site(site: str) -> str:
-    """The site of the logits that keys add to. Raises InputError for values that are no keys."""
+    """The site of the logits of a site of keys. Raises InputError for other sites."""
     if not site.endswith("attn/key"):
-        raise InputError(f"mode 'neg_inf' hides keys from the softmax; {site!r} has none, take another --mode")
+        raise InputError(f"mode 'neg_inf' hides keys from the softmax; {site!r} holds no keys; take another --mode")
     return f"{site}_logit"

@@ -1,41 +1,46 @@
-"""The control of a run: random groups of tubelets, ranked and removed as the concepts are.
+"""The control of a ranking: random groups of tubelets, ranked and removed in the same way as the concepts.
 
-Whatever a method says about concepts, random groups of the same tubelets must do worse: here, removing the most
-important ones first must hurt the score less. The groups are dealt anew on the held-out clips, so that all they can
-carry over is the head they live in. Where the control does not fail, the run says so: its concepts are then not shown
-to be more than regions of an important head.
+If concepts are meaningful, removing random groups of the same tubelets, most important first, must reduce the score
+less. The groups are drawn again on the evaluation clips, so that only their head is the same as on the ranked clips. If
+the control is not worse, the concepts may be no more than regions of an important head.
 
-    advantage   area of the random groups' curve - area of the concepts', most important first, per held-out clip
+    advantage   area of the random groups' curve - area of the concepts', most important first, per evaluation clip
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
-from vtcd_jax.ablation.keys import Part
+from vtcd_jax.ablation import Support, removal_order, scores
+from vtcd_jax.base.random import Seed, as_key
 from vtcd_jax.base.statistics import half_width
 from vtcd_jax.concepts import Concepts, random_groups
-from vtcd_jax.data import Clips
-from vtcd_jax.importance import Curves, Importance, Support, Targets, importance_from_scores
-from vtcd_jax.pipeline.scoring import Progress, measure
-from vtcd_jax.pipeline.settings import RunSettings
-from vtcd_jax.pipeline.sources import Prepared
-from vtcd_jax.runs import Run
+from vtcd_jax.data import ClipSource
+from vtcd_jax.models import Model
+from vtcd_jax.runs import Step, Work
+from vtcd_jax.scores import Targets
 
-from .cris import make_design
-from .designs.random import nothing_removed, removal_order
+from .cris import importance_from_scores
+from .curves import Curves
+from .named_designs import make_design
+
+CONTROL, CONTROL_CURVE = Step("control", "control", "pass"), Step("control-curve", "control curve", "pass")
 
 
 @dataclass(frozen=True)
 class Control:
-    """Concepts beside random groups, for the first score.
+    """Concepts compared with random groups, for one score.
 
-    scores:     float64 [video, step], while the random groups are removed, at the steps and clips of the concepts'
-    curve. area:       under its mean over clips.  masks: mean passes per clip that the groups were ranked with.
-    advantage:  mean over clips; above 0, concepts are better.  half_width: of its 95 % interval; NaN with one clip.
+    scores:     float64 [video, step], while random groups are removed, for the steps and clips of the concepts' curve.
+    area:       under the mean of ``scores`` over clips.
+    masks:      mean passes per clip for ranking the groups.
+    advantage:  mean over clips; positive if concepts are better.
+    half_width: of its 95 % interval; NaN with one clip.
     """
 
     scores: np.ndarray
@@ -46,61 +51,81 @@ class Control:
 
     @property
     def passed(self) -> bool:
-        """Whether the random groups are worse beyond doubt, as they must be."""
+        """Whether random groups are significantly worse (the 95 % interval of the advantage is above 0)."""
         return self.advantage > self.half_width
 
     def line(self) -> str:
-        """The verdict in a sentence."""
-        between = f"{self.advantage:.3f}" + ("" if np.isnan(self.half_width) else f" ± {self.half_width:.3f} (95 %)")
+        """The result in one sentence."""
+        margin = f"{self.advantage:.3f}" + ("" if np.isnan(self.half_width) else f" ± {self.half_width:.3f} (95 %)")
         verdict = (
-            "as it should" if self.passed
-            else "NOT told apart: these concepts are not shown to be more than random groups of tubelets"
+            "control passed" if self.passed
+            else "NOT significantly different: these concepts are not shown to be more than random groups of tubelets"
         )  # fmt: skip
-        return f"control: removing random groups, most important first, leaves {between} more area; {verdict}"
+        return f"control: removing random groups, most important first, leaves {margin} more area; {verdict}"
 
 
-def control_stage(
-    run: Run,
-    settings: RunSettings,
-    prepared: Prepared,
-    concepts: Concepts,
-    here: Concepts,
-    judged: Part,
+@dataclass(frozen=True)
+class Sample:
+    """Clips, their concepts and their targets."""
+
+    clips: ClipSource
+    concepts: Concepts
+    targets: Targets
+
+
+def control(
+    model: Model,
+    ranked: Sample,
+    evaluated: Sample,
     curves: Curves,
-    key: jax.Array,
-    progress: Progress | None = None,
+    baseline: np.ndarray,
+    *,
+    design: str,
+    masks: int,
+    ratio: float = 0.5,
+    estimator: str | None = None,
+    key: Seed,
+    mode: str = "zero",
+    chunk: int | None = None,
+    mesh: Mesh | None = None,
+    dtype: str | None = None,
+    score: str | Sequence[str] | None = None,
+    work: Work = Work(),
 ) -> Control:
-    """Ranks random groups on the ranked clips and draws their curve on the judged ones.
+    """Ranks random groups on the ranked clips and draws their curve on the evaluated ones.
 
-    here:   the concepts on the judged clips.  judged: those clips.  curves: of the concepts there.
+    curves:   of the concepts on the evaluated clips; its score is the one to rank by.
+    baseline: float64 [video], that score of the ranked clips with nothing removed.
+    masks:    passes per clip, at most.
+    score:    scores to measure in the same passes; None: that of ``curves``.
+    The other arguments are as for ``cris``.
     """
-    dealing, dealing_here, masking = jax.random.split(key, 3)
-    ranked = _rank(run, settings, prepared, random_groups(concepts, dealing), masking, progress)
-    part = _part(judged.clips, random_groups(here, dealing_here), judged.targets)
-    design = removal_order(ranked.order(), curves.removed)
-    found = measure(run, "control-curve", settings, prepared, part, design, progress)[curves.score].astype(np.float64)
-    gain = np.trapezoid(found - curves.scores[curves.orders.index("most-first")], curves.fraction, axis=-1)  # [video]
+    groups_key, evaluated_key, masks_key = jax.random.split(as_key(key), 3)
+    settings = {
+        "score": score or curves.score,
+        "mode": mode,
+        "chunk": chunk,
+        "mesh": mesh,
+        "dtype": dtype,
+        "work": work,
+    }
+    groups = random_groups(ranked.concepts, groups_key)
+    masking = make_design(design, masks_key, masks, concepts=groups, ratio=ratio, estimator=estimator)
+    support = Support.of(groups)
+    passes = scores(model, ranked.clips, support, masking, targets=ranked.targets, step=CONTROL, **settings)
+    importance = importance_from_scores(
+        curves.score, design, masking, passes[curves.score], baseline, ranked.clips.hashes, support.present(),
+        estimator=estimator,
+    )  # fmt: skip
+    support = Support.of(random_groups(evaluated.concepts, evaluated_key))
+    removals = removal_order(importance.order(), curves.removed)
+    passes = scores(
+        model, evaluated.clips, support, removals, targets=evaluated.targets, step=CONTROL_CURVE, **settings
+    )
+    removed = passes[curves.score].astype(np.float64)
+    gain = np.trapezoid(removed - curves.scores[curves.orders.index("most-first")], curves.fraction, axis=-1)  # [video]
     clips = len(gain)
     error = np.array([gain.std(ddof=1) / np.sqrt(clips) if clips > 1 else np.nan])
     half = float(half_width(error, max(clips - 1, 1), 0.95)[0])
-    area = float(np.trapezoid(found.mean(0), curves.fraction))
-    return Control(found, area, float(ranked.masks.mean()), float(gain.mean()), half)
-
-
-def _rank(
-    run: Run, settings: RunSettings, prepared: Prepared, dealt: Concepts, key: jax.Array, progress: Progress | None
-) -> Importance:
-    """Importance of the random groups, with the design and estimator of the run."""
-    name, estimator, score = settings.design_name, settings.estimator_name, prepared.scores[0]
-    part, masks = _part(prepared.clips, dealt, prepared.targets), min(settings.masks, settings.control_masks)
-    design = make_design(name, key, masks, concepts=dealt, ratio=settings.ratio, estimator=estimator)
-    untouched = measure(run, "untouched", settings, prepared, part, nothing_removed(len(dealt)))
-    found = measure(run, "control", settings, prepared, part, design, progress)
-    return importance_from_scores(
-        score, name, design, found[score], untouched[score][:, 0].astype(np.float64), part.clips.hashes,
-        part.support.present(), estimator=estimator,
-    )  # fmt: skip
-
-
-def _part(clips: Clips, concepts: Concepts, targets: Targets) -> Part:
-    return Part(clips, Support.of(concepts), targets)
+    area = float(np.trapezoid(removed.mean(0), curves.fraction))
+    return Control(removed, area, float(importance.masks.mean()), float(gain.mean()), half)

@@ -1,35 +1,65 @@
 """CRIS: concept importance by random masking (Kowal et al. 2024, VTCD, section 3.3 and equation 6).
 
-Concepts of all layers and heads are removed together; a concept matters when the score is lower without it.
+Concepts of all layers and heads are removed together; a concept matters when the score is lower without it. ``cris``
+ranks by one score; ``rank`` by several from the same passes, with the permutation null, convergence and early stopping.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from jax.sharding import Mesh
 
-from vtcd_jax.ablation.engine import scores as run_scores
-from vtcd_jax.ablation.support import Support
+from vtcd_jax.ablation import Design, Support, nothing_removed, scores
+from vtcd_jax.base.random import Seed, as_key
 from vtcd_jax.concepts import Concepts
-from vtcd_jax.data import Clips
-from vtcd_jax.models import InputError, Model, Seed, as_key
-from vtcd_jax.scores.functions import Scores, default_scores, score_functions
-from vtcd_jax.scores.targets import Class, Reference, Targets, find_targets
+from vtcd_jax.data import ClipSource
+from vtcd_jax.models import Model
+from vtcd_jax.runs import Step, Work
+from vtcd_jax.scores import Class, Reference, Scores, Targets, default_scores, find_targets, score_functions
 
-from .designs.hadamard import Hadamard
-from .designs.random import Bernoulli, Design, LeaveOneOut, Paired, Random, check_ratio, nothing_removed, share_of
-from .estimation.estimators import ESTIMATORS, ORIGINALS, default_estimator, estimate, rows_read
-from .estimation.result import Importance, combine
+from .estimation import (
+    Convergence,
+    Importance,
+    InterimAnalysis,
+    Null,
+    combine,
+    convergence,
+    estimate,
+    interim_analysis,
+    interim_rows,
+    permutation_null,
+)
+from .estimation.estimators import default_estimator, rows_read
+from .named_designs import default_design, make_design
 
-DESIGNS = ("folded-hadamard", "hadamard", "paired", "bernoulli", "random", "heads", "leave-one-out")
-UNBALANCED = ("bernoulli", "random")  # designs that can remove another share than a half
+RANK = Step("rank", "ranking", "pass")
+BASELINE = Step("baseline", "baseline", "pass", brief=True)
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Results of ranking.
+
+    importance:  one per score; concepts are ranked by the first.
+    nulls:       one per score.
+    convergence: score -> curve.
+    interim:     interim analyses of a ranking that may stop early, the last one with the reason for stopping.
+    """
+
+    importance: tuple[Importance, ...]
+    nulls: tuple[Null, ...]
+    convergence: dict[str, Convergence]
+    interim: tuple[InterimAnalysis, ...] = ()
 
 
 def cris(
     model: Model,
-    clips: Clips,
+    clips: ClipSource,
     concepts: Concepts,
     *,
     score: Scores | None = None,
@@ -44,114 +74,150 @@ def cris(
     chunk: int | None = None,
     mesh: Mesh | None = None,
     dtype: str | None = None,
-    progress: Callable[[int], None] | None = None,
+    work: Work = Work(),
 ) -> Importance:
     """Ranks concepts by masking.
 
     concepts:  found on, or assigned to, the same clips in the same order.
-    score:     the name to rank by, or one own function, alone or by name.
-    masks:     the most passes per clip.  design: one of ``DESIGNS`` (see ``designs``), default what fits the estimator.
-    ratio:     share of concepts removed in each mask; other than a half for "random" and "bernoulli" alone.
-    estimator: one of ``estimators.ESTIMATORS``, default what fits the design.
-    target:    class for all clips, default each clip's own predicted class.
+    score:     a name, or your own function, alone or by name.
+    masks:     largest number of passes per clip.
+    design:    one of ``DESIGNS`` (see ``designs``); default: what fits the estimator.
+    ratio:     fraction of concepts removed in each mask; other than a half only for "random" and "bernoulli".
+    estimator: one of ``ESTIMATORS``; default: what fits the design.
+    target:    class for all clips; default: each clip's predicted class.
     key:       seed: a whole number, or a key of ``jax.random``.
     reference: which mask a tracker is scored by (see ``find_targets``).
-    mode, chunk, mesh, dtype: as for ``scores``.
-    The released code's way is ``estimator="released"``, the paper's ``estimator="paper"``, both with design "random".
-    Raises InputError for unknown names, bad numbers, and a design that the estimator cannot read.
+    mode, chunk, mesh, dtype, work: as for ``scores``.
+    The released code is reproduced by ``estimator="released"``, the paper by ``estimator="paper"``, both with design
+    "random".
+    Raises InputError for concepts of other clips, unknown names, bad numbers, and a design that does not fit the
+    estimator.
     """
     score = default_scores(model)[0] if score is None else score
-    targets = find_targets(model, clips, target=target, reference=reference)
-    support = Support.of(concepts)
     design = default_design(estimator) if design is None else design
-    made = make_design(design, as_key(key), masks, concepts=concepts, ratio=ratio, estimator=estimator)
-    settings = {"score": score, "targets": targets, "mode": mode, "mesh": mesh, "dtype": dtype}
-    found = run_scores(model, clips, support, made, chunk=chunk, progress=progress, **settings)
-    baseline = baselines(model, clips, support, **settings)
+    masking = make_design(design, key, masks, concepts=concepts, ratio=ratio, estimator=estimator)
+    targets = find_targets(model, clips, target=target, reference=reference)
+    settings = {"targets": targets, "mode": mode, "chunk": chunk, "mesh": mesh, "dtype": dtype}
+    passes, baseline = score_masks(model, clips, Support.of(concepts), masking, score=score, work=work, **settings)
     name = next(iter(score_functions(score)))
+    present = Support.of(concepts).present()
     return importance_from_scores(
-        name, design, made, found[name], baseline[name], clips.hashes, support.present(), estimator=estimator
+        name, design, masking, passes[name], baseline[name], clips.hashes, present, estimator=estimator
     )
 
 
-def make_design(
-    name: str, key: Seed, masks: int, *, concepts: Concepts, ratio: float = 0.5, estimator: str | None = None
-) -> Design:
-    """A design by name. For "paper" and "released", "random" is the originals': absent concepts are players too, and
-    every mask removes equally many.
+def rank(
+    model: Model,
+    clips: ClipSource,
+    concepts: Concepts,
+    design: Design,
+    *,
+    score: Scores,
+    design_name: str,
+    estimator: str | None = None,
+    targets: Targets | None = None,
+    mode: str = "zero",
+    chunk: int | None = None,
+    mesh: Mesh | None = None,
+    dtype: str | None = None,
+    key: Seed = 0,
+    seed: int = 0,
+    stop_top: int | None = None,
+    work: Work = Work(),
+) -> Ranking:
+    """Ranks concepts by several scores from the same passes.
 
-    Raises InputError for an unknown name, for a share other than a half where a design has none, for one that removes
-    no concept, and for an estimator that the design cannot be read with.
+    design:   see ``make_design``; design_name: its name.  estimator: None takes what fits the design.
+    key:      of the permutations of the null.  seed: of the intervals of convergence and interim analyses.
+    stop_top: stop once this many concepts are separated from the rest, or noise is small; None: use all masks.
+    The other arguments, and what is raised, are as for ``cris``.
     """
-    if name not in DESIGNS:
-        raise InputError(f"unknown design {name!r}; known: {', '.join(DESIGNS)}")
-    check_share(name, ratio)
-    check_estimator(name, estimator)
-    if name == "random" and estimator in ORIGINALS:
-        share_of(len(concepts), ratio)
-        return Random(key, masks, ratio, "all")
-    if name == "random":
-        return Random(key, masks, ratio)
-    if name == "bernoulli":
-        return Bernoulli(key, masks, ratio)
-    if name == "paired":
-        return Paired(key, masks)
-    if name == "leave-one-out":
-        return LeaveOneOut(len(concepts))
-    groups = head_groups(concepts) if name == "heads" else None
-    return Hadamard(key, masks, folded=name != "hadamard", groups=groups)
+    support, key = Support.of(concepts), as_key(key)
+    names, present = tuple(score_functions(score)), support.present()
+    targets = find_targets(model, clips) if targets is None else targets
+    settings = {"targets": targets, "mode": mode, "chunk": chunk, "mesh": mesh, "dtype": dtype, "work": work}
+    run = partial(scores, model, clips, support, design, score=score, step=RANK, **settings)
+    baseline = baselines(model, clips, support, score=score, **settings)
+    read = partial(_importances, names, design_name, design, clips, present, baseline, estimator)
+    interim: list[InterimAnalysis] = []
+    if stop_top is None:
+        passes = run()
+    else:
+        passes = {}
+        for number, rows in enumerate(interim_rows(design, present), 1):
+            passes = run(rows=rows)
+            unused = np.arange(design.masks) >= rows[:, None]  # blocks may have more rows
+            passes = {name: np.where(unused, np.nan, values) for name, values in passes.items()}
+            interim.append(interim_analysis(read(passes)[0], number, top=stop_top, seed=seed))
+            if interim[-1].reason:
+                break
+        else:
+            interim[-1] = dataclasses.replace(interim[-1], reason="all masks are used")
+    importance = read(passes)
+    name, hashes = importance[0].estimator, clips.hashes
+    nulls = tuple(permutation_null(name, design, passes[s], hashes, present, key=key) for s in names)
+    curves = {s: convergence(name, design, passes[s], baseline[s], hashes, present, seed=seed) for s in names}
+    return Ranking(importance, nulls, curves, tuple(interim))
 
 
-def default_design(estimator: str | None) -> str:
-    """The originals' random for their estimators, else folded-hadamard."""
-    return "random" if estimator in ORIGINALS else "folded-hadamard"
-
-
-def check_estimator(design: str, estimator: str | None) -> None:
-    """Raises InputError for an unknown estimator, and for one that does not fit a design. None: what fits.
-
-    "paper" and "released" compare concepts by sums over all clips: a concept that a clip lacks has to be a player, or
-    how many clips have it decides its rank.
-    """
-    if estimator is None:
-        return
-    if estimator not in ESTIMATORS:
-        raise InputError(f"unknown estimator {estimator!r}; known: {', '.join(ESTIMATORS)}")
-    if estimator in ORIGINALS and design != "random":
-        raise InputError(f"--estimator {estimator} reads --design random alone, not {design}; leave out --design")
-    if (estimator == "drop") != (design == "leave-one-out"):
-        raise InputError(f"estimator {estimator!r} does not fit design {design!r}; leave out one of them")
-
-
-def check_share(design: str, ratio: float) -> None:
-    """Raises InputError for a share of removed concepts that a design does not have."""
-    check_ratio(ratio)
-    if ratio != 0.5 and design not in UNBALANCED:
-        raise InputError(f"--ratio {ratio}: design {design!r} has none to choose; take --design random or bernoulli")
-
-
-def head_groups(concepts: Concepts) -> np.ndarray:
-    """int [concept]: a number for each (site, head)."""
-    places = np.stack([concepts.site, concepts.head], axis=1)
-    return np.unique(places, axis=0, return_inverse=True)[1].ravel()
+def score_masks(
+    model: Model,
+    clips: ClipSource,
+    support: Support,
+    design: Design,
+    *,
+    score: Scores,
+    targets: Targets,
+    mode: str = "zero",
+    chunk: int | None = None,
+    mesh: Mesh | None = None,
+    dtype: str | None = None,
+    step: Step = RANK,
+    work: Work = Work(),
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """(scores under a design, float32 [video, mask]; scores with nothing removed, float64 [video]), each by name."""
+    settings = {"score": score, "targets": targets, "mode": mode, "chunk": chunk, "mesh": mesh, "dtype": dtype}
+    baseline = baselines(model, clips, support, work=work, **settings)
+    return scores(model, clips, support, design, step=step, work=work, **settings), baseline
 
 
 def baselines(
     model: Model,
-    clips: Clips,
+    clips: ClipSource,
     support: Support,
+    *,
     score: Scores,
     targets: Targets,
     mode: str = "zero",
+    chunk: int | None = None,
     mesh: Mesh | None = None,
     dtype: str | None = None,
+    work: Work = Work(),
 ) -> dict[str, np.ndarray]:
-    """name -> float64 [video]: scores with nothing removed."""
-    rows = nothing_removed(support.concepts)
-    found = run_scores(
-        model, clips, support, rows, score=score, targets=targets, mode=mode, chunk=1, mesh=mesh, dtype=dtype
+    """name -> float64 [video]: scores with nothing removed. The chunk is always 1."""
+    unmasked = scores(
+        model, clips, support, nothing_removed(support.concepts), score=score, targets=targets, mode=mode, chunk=1,
+        mesh=mesh, dtype=dtype, step=BASELINE, work=work,
+    )  # fmt: skip
+    return {name: values[:, 0].astype(np.float64) for name, values in unmasked.items()}
+
+
+def _importances(
+    names: Sequence[str],
+    design_name: str,
+    design: Design,
+    clips: ClipSource,
+    present: np.ndarray,
+    baseline: dict[str, np.ndarray],
+    estimator: str | None,
+    passes: dict[str, np.ndarray],
+) -> tuple[Importance, ...]:
+    return tuple(
+        importance_from_scores(
+            name, design_name, design, passes[name], baseline[name], clips.hashes, present, estimator=estimator
+        )
+        for name in names
     )
-    return {name: values[:, 0].astype(np.float64) for name, values in found.items()}
 
 
 def importance_from_scores(
@@ -165,10 +231,10 @@ def importance_from_scores(
     *,
     estimator: str | None = None,
 ) -> Importance:
-    """Importance from scores [video, mask] that a design made; draws its rows again, clip by clip.
+    """Importance from scores [video, mask] of a design (NaN: not run). The design's rows are drawn again, clip by clip.
 
-    scores: NaN anywhere: not run.  present: bool [video, concept].
     hashes: of the clips' content; clips of equal content are one draw in the standard errors.
+    present: bool [video, concept].
     """
     name = estimator or default_estimator(design)
     estimates = [estimate(name, design, row, float(baseline[v]), hashes[v], present[v]) for v, row in enumerate(scores)]

@@ -1,29 +1,29 @@
-"""Attribution curves: the score while more and more concepts are removed, and the areas under them.
+"""Removal curves (also called deletion or attribution curves): the score while concepts are removed, and its area.
 
-Removing the most important concepts first should hurt at once (small area), the least important first should hurt late
-(large area); a random order lies between. Kowal et al. (2024), VTCD, figure 4 and table 1; layers: figure 8.
+If the ranking is right, the score falls early when the most important concepts are removed first (small area), and late
+when the least important are removed first (large area); a random order lies between. Kowal et al. (2024), VTCD, figure
+4 and table 1; layers: figure 8.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from vtcd_jax.ablation.engine import scores as run_scores
-from vtcd_jax.ablation.support import Support
+from vtcd_jax.ablation import Support, removal_order, scores
+from vtcd_jax.base.random import Seed, as_key, permutation
 from vtcd_jax.base.statistics import half_width
 from vtcd_jax.concepts import Concepts
-from vtcd_jax.data import Clips
-from vtcd_jax.models import InputError, Model, Seed, as_key
-from vtcd_jax.scores.functions import Scores, default_scores, score_functions
-from vtcd_jax.scores.targets import Class, Targets, find_targets
+from vtcd_jax.data import ClipSource
+from vtcd_jax.models import InputError, Model
+from vtcd_jax.runs import Step, Work
+from vtcd_jax.scores import Class, Scores, Targets, default_scores, find_targets
 
-from .designs.random import removal_order
-
+CURVES = Step("curves", "curves", "pass")
 ORDERS = ("most-first", "least-first", "random")
 
 
@@ -31,12 +31,14 @@ ORDERS = ("most-first", "least-first", "random")
 class Curves:
     """Scores along the removal of concepts.
 
-    score:    what is drawn.  removed: int [step], concepts removed, from 0 to all.  fraction: float [step], in [0, 1].
-    orders:   names of the curves: "most-first", "least-first", "random".
+    score:    its name.
+    removed:  int [step], concepts removed, from 0 to all.
+    fraction: float [step], fraction of the concepts removed, in [0, 1].
+    orders:   names of the curves: "most-first" (most important first), "least-first", "random".
     scores:   float64 [order, video, step]; "random" is the mean over the random orders.
-    random:   float64 [repeat, video, step], each random order on its own.
-    areas:    float64 [order], area under the mean curve by the trapezoid rule over ``fraction``, x running to 1; NaN
-              where only some concepts were removed.
+    random:   float64 [repeat, video, step], the random orders separately.
+    areas:    float64 [order], area under the mean curve over ``fraction``, by the trapezoid rule; NaN where only some
+              concepts were removed.
     areas_se: float64 [order], its standard error over clips; NaN with one clip.
     """
 
@@ -61,7 +63,7 @@ class Curves:
 
 def attribution_curve(
     model: Model,
-    clips: Clips,
+    clips: ClipSource,
     concepts: Concepts,
     order: np.ndarray,
     *,
@@ -75,95 +77,117 @@ def attribution_curve(
     chunk: int | None = None,
     mesh: Mesh | None = None,
     dtype: str | None = None,
-    progress: Callable[[int], None] | None = None,
+    work: Work = Work(),
 ) -> Curves:
-    """Curves on ``clips`` for concepts ranked by ``order`` (most important first).
+    """Curves of one score on ``clips`` for concepts ranked by ``order`` (most important first).
 
-    order: int, all concepts (``Importance.order()``), or some, such as those of a layer (``in_layer``): then the others
-    stay, and the areas are NaN, for curves that end elsewhere cannot be compared by them.  mode, chunk, mesh, dtype: as
-    for ``scores``.
-    steps: removals between nothing and everything.  repeats: random orders.  targets: what each clip's score is
-    about, else the class ``target`` for all, else what ``find_targets`` finds.  key: seed of the random orders.
-    Raises InputError for an order that repeats or does not know a concept, and for concepts of other clips.
+    order:   int, all concepts (``Importance.order()``), or some, such as those of a layer (``in_layer``): the others
+             are then kept, and the areas are NaN, because such curves end at different scores.
+    steps:   steps from no concept removed to all.
+    repeats: number of random orders.
+    key:     seed of the random orders.
+    targets: target of each clip; default: the class ``target`` for all, else the result of ``find_targets``.
+    mode, chunk, mesh, dtype, work: as for ``scores``.
+    Raises InputError for an order with repeated or unknown concepts, and for concepts of other clips.
     """
-    order = checked_order(order, len(concepts))
     score = default_scores(model)[0] if score is None else score
-    name = next(iter(score_functions(score)))
     targets = find_targets(model, clips, target=target) if targets is None else targets
+    return removal_curves(
+        model, clips, concepts, order, score=score, steps=steps, repeats=repeats, key=key, targets=targets, mode=mode,
+        chunk=chunk, mesh=mesh, dtype=dtype, work=work,
+    )[0]  # fmt: skip
+
+
+def removal_curves(
+    model: Model,
+    clips: ClipSource,
+    concepts: Concepts,
+    order: np.ndarray,
+    *,
+    score: Scores,
+    targets: Targets,
+    steps: int = 20,
+    repeats: int = 5,
+    key: Seed,
+    mode: str = "zero",
+    chunk: int | None = None,
+    mesh: Mesh | None = None,
+    dtype: str | None = None,
+    work: Work = Work(),
+) -> tuple[Curves, ...]:
+    """``attribution_curve`` for several scores from the same passes."""
+    order = checked_order(order, len(concepts))
     counts = removal_counts(len(order), steps)
-    design = curve_gates(order, counts, repeats, key, len(concepts))
-    support = Support.of(concepts)
-    found = run_scores(
-        model, clips, support, design, score=score, targets=targets, mode=mode, chunk=chunk, mesh=mesh, dtype=dtype,
-        progress=progress,
+    gates = curve_gates(order, counts, repeats, key, len(concepts))
+    passes = scores(
+        model, clips, Support.of(concepts), gates, score=score, targets=targets, mode=mode, chunk=chunk, mesh=mesh,
+        dtype=dtype, step=CURVES, work=work,
     )  # fmt: skip
-    curves = curves_from_scores(name, counts, len(order), found[name], repeats)
-    if len(order) == len(concepts):
-        return curves
-    nothing = np.full(len(curves.orders), np.nan)
-    return replace(curves, areas=nothing, areas_se=nothing)
+    curves = [curves_from_scores(name, counts, len(order), values, repeats) for name, values in passes.items()]
+    if len(order) < len(concepts):
+        unknown = np.full(len(ORDERS), np.nan)
+        curves = [replace(curve, areas=unknown, areas_se=unknown) for curve in curves]
+    return tuple(curves)
 
 
 def checked_order(order: np.ndarray | Sequence[int], concepts: int) -> np.ndarray:
-    """The order as int [concept]. Raises InputError for other numbers than those of concepts, and for repeats."""
-    found = np.asarray(order)
-    if found.ndim != 1 or not len(found) or not np.issubdtype(found.dtype, np.integer):
+    """The order as int [concept]. Raises InputError for unknown and repeated concepts."""
+    numbers = np.asarray(order)
+    if numbers.ndim != 1 or not len(numbers) or not np.issubdtype(numbers.dtype, np.integer):
         raise InputError("an order holds the numbers of concepts, most important first; take `Importance.order()`")
-    outside = found[(found < 0) | (found >= concepts)]
+    outside = numbers[(numbers < 0) | (numbers >= concepts)]
     if len(outside):
-        raise InputError(f"the order has concept {outside[0]}, and there are {concepts}; rank these concepts again")
-    numbers, counts = np.unique(found, return_counts=True)
+        raise InputError(f"the order has concept {outside[0]}, but there are {concepts}; rank these concepts again")
+    values, counts = np.unique(numbers, return_counts=True)
     if (counts > 1).any():
-        raise InputError(f"the order has concept {numbers[counts > 1][0]} twice; give each concept once")
-    return found
+        raise InputError(f"the order has concept {values[counts > 1][0]} twice; give each concept once")
+    return numbers
 
 
 def removal_counts(concepts: int, steps: int) -> np.ndarray:
-    """int [step]: how many concepts are gone, from 0 to all, in at most ``steps`` even steps without repeats."""
+    """int [step]: number of removed concepts, from 0 to all, in at most ``steps`` even steps without repeats."""
     if steps < 1:
         raise InputError(f"--steps {steps} must be at least 1")
     return np.unique(np.round(np.linspace(0, concepts, steps + 1)).astype(int))
 
 
 def in_layer(order: np.ndarray, concepts: Concepts, layer: int) -> np.ndarray:
-    """The part of a ranking that lies in one layer."""
+    """The concepts of a ranking that lie in one layer."""
     return order[np.asarray(concepts.layers)[concepts.site[order]] == layer]
 
 
 def curve_gates(
     order: np.ndarray, counts: np.ndarray, repeats: int, key: Seed, concepts: int | None = None
 ) -> np.ndarray:
-    """float32 gates [(2 + repeats) · step, concept]: most first, least first, then the random orders.
+    """float32 gates [(2 + repeats) · step, concept]: most important first, least, then random.
 
-    concepts: number of all concepts, where ``order`` has but some. Raises InputError as ``checked_order`` does.
+    concepts: number of all concepts, where ``order`` has fewer. Raises InputError as ``checked_order`` does.
     """
     order, root = checked_order(order, len(order) if concepts is None else concepts), as_key(key)
     if repeats < 1:
         raise InputError(f"--repeats {repeats} must be at least 1 (random orders)")
-    randoms = [
-        order[np.asarray(jax.random.permutation(jax.random.fold_in(root, i), len(order)))] for i in range(repeats)
-    ]
+    randoms = [order[permutation(jax.random.fold_in(root, i), len(order))] for i in range(repeats)]
     return np.concatenate([removal_order(o, counts, concepts).gates for o in (order, order[::-1], *randoms)])
 
 
 def curves_from_scores(name: str, counts: np.ndarray, concepts: int, scores: np.ndarray, repeats: int) -> Curves:
     """Curves from the scores [video, row] of ``curve_gates``."""
     rows = scores.astype(np.float64).reshape(len(scores), 2 + repeats, len(counts)).swapaxes(0, 1)
-    three = np.stack([rows[0], rows[1], rows[2:].mean(0)])
+    by_order = np.stack([rows[0], rows[1], rows[2:].mean(0)])
     fraction = counts / concepts
-    areas = np.trapezoid(three, fraction, axis=-1)  # [order, video]
+    areas = np.trapezoid(by_order, fraction, axis=-1)  # [order, video]
     clips = areas.shape[1]
-    spread = areas.std(1, ddof=1) / np.sqrt(clips) if clips > 1 else np.full(len(areas), np.nan)
-    return Curves(name, counts, fraction, ORDERS, three, rows[2:], areas.mean(1), spread)
+    error = areas.std(1, ddof=1) / np.sqrt(clips) if clips > 1 else np.full(len(areas), np.nan)
+    return Curves(name, counts, fraction, ORDERS, by_order, rows[2:], areas.mean(1), error)
 
 
 def released_area(curve: np.ndarray) -> float:
-    """The released code's area: trapezoids over ``x_i = i / len(curve)``, which stops short of 1. curve: [step]."""
+    """The released code's area: trapezoids over ``x_i = i / len(curve)``, which ends before 1. curve: [step]."""
     return float(np.trapezoid(curve, np.arange(len(curve)) / len(curve)))
 
 
 def released_counts(concepts: int, per_step: int) -> np.ndarray:
-    """The released code's removals: ``per_step`` more each time, the last step removes everything; 0 comes first."""
+    """The released code's removals: ``per_step`` more each time, the last step removes all."""
     steps = concepts // per_step + 1
     return np.array([0, *(min(per_step * (s + 1), concepts) if s < steps - 1 else concepts for s in range(steps))])
 
@@ -171,10 +195,10 @@ def released_counts(concepts: int, per_step: int) -> np.ndarray:
 def layer_importance(order: np.ndarray, layer: np.ndarray) -> dict[int, float]:
     """Mean of (n - rank) / n over the concepts of each layer, rank from 0 (figure 8, normalised as in the paper).
 
-    Raises InputError for an order that does not have every concept of ``layer`` once.
+    Raises InputError for an order without every concept of ``layer``.
     """
     if len(checked_order(order, len(layer))) < len(layer):
-        raise InputError(f"the order has {len(order)} of {len(layer)} concepts; layers are compared by all of them")
+        raise InputError(f"the order has {len(order)} of {len(layer)} concepts; give all of them to compare layers")
     rank = np.argsort(order)
-    share = (len(order) - rank) / len(order)
-    return {int(block): float(share[layer == block].mean()) for block in np.unique(layer)}
+    normalised = (len(order) - rank) / len(order)
+    return {int(block): float(normalised[layer == block].mean()) for block in np.unique(layer)}

@@ -1,48 +1,53 @@
-"""The tables of a run folder; their bytes depend on the results alone."""
+"""The tables of a run folder. Their bytes depend only on the results."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vtcd_jax.concepts import Concepts
-from vtcd_jax.importance import Curves, Importance, released_area
 from vtcd_jax.runs import Run, write_csv
 
-from .estimation.convergence import Convergence
-from .estimation.permutation import Null
-from .estimation.stopping import Look
+from .control import Control
+from .cris import Ranking
+from .curves import Curves, released_area
+from .estimation import Convergence, Importance, InterimAnalysis, Null
 
-if TYPE_CHECKING:
-    from vtcd_jax.pipeline.overlapping import Overlap
-
-    from .control import Control
+RANKING_FILES = ("importance.csv", "convergence.csv", "interim.csv", "ranking.safetensors")
+CURVE_FILES = ("curves.csv", "areas.csv", "control.csv", "layers.csv", "drawn.safetensors")
 
 
-def write_importance(run: Run, concepts: Concepts, every: Sequence[Importance], nulls: Sequence[Null]) -> None:
+def write_ranking(run: Run, concepts: Concepts, ranking: Ranking) -> None:
+    """``importance.csv``, ``convergence.csv``, and ``interim.csv`` where there were interim analyses."""
+    write_importance(run, concepts, ranking.importance, ranking.nulls)
+    write_convergence(run, ranking.convergence)
+    if ranking.interim:
+        write_interim(run, ranking.interim)
+
+
+def write_importance(run: Run, concepts: Concepts, importances: Sequence[Importance], nulls: Sequence[Null]) -> None:
     """A row per concept and score, most important concept first, ranked by the first score."""
     layers = np.asarray(concepts.layers)[concepts.site]
-    halves = [found.half_widths() for found in every]
+    halves = [importance.half_widths() for importance in importances]
     rows = []
-    for rank, concept in enumerate(int(c) for c in every[0].order()):
-        for found, null, (these, new) in zip(every, nulls, halves, strict=True):
+    for rank, concept in enumerate(int(c) for c in importances[0].order()):
+        for importance, null, (these, new) in zip(importances, nulls, halves, strict=True):
             rows.append({
                 "rank": rank + 1,
                 "id": concept,
                 "name": concepts.names[concept],
                 "layer": int(layers[concept]),
                 "head": int(concepts.head[concept]),
-                "score": found.score,
-                "importance": float(found.importance[concept]),
-                "se_masks": float(found.se_masks[concept]),
+                "score": importance.score,
+                "importance": float(importance.importance[concept]),
+                "se_masks": float(importance.se_masks[concept]),
                 "half_width_masks": float(these[concept]),
-                "se_videos": float(found.se_videos[concept]),
+                "se_videos": float(importance.se_videos[concept]),
                 "half_width_videos": float(new[concept]),
                 "p_null": float(null.p[concept]),
-                "videos": int(found.videos[concept]),
-                "importance_present": float(found.importance_present[concept]),
+                "videos": int(importance.videos[concept]),
+                "importance_present": float(importance.importance_present[concept]),
             })  # fmt: skip
     write_csv(run.path("importance.csv"), rows, tuple(rows[0]))
 
@@ -57,10 +62,11 @@ def write_convergence(run: Run, curves: Mapping[str, Convergence]) -> None:
     write_csv(run.path("convergence.csv"), rows, ("score", "masks", "correlation", "low", "high"))
 
 
-def write_looks(run: Run, looks: Sequence[Look]) -> None:
-    """A row per look at the ranking while it was measured."""
+def write_interim(run: Run, analyses: Sequence[InterimAnalysis]) -> None:
+    """A row per interim analysis."""
     columns = ("number", "masks", "top", "undecided", "noise", "stability", "low", "high", "reason")
-    write_csv(run.path("looks.csv"), [{name: getattr(look, name) for name in columns} for look in looks], columns)
+    rows = [{name: getattr(analysis, name) for name in columns} for analysis in analyses]
+    write_csv(run.path("interim.csv"), rows, columns)
 
 
 def write_curves(run: Run, curves: Sequence[Curves]) -> None:
@@ -81,26 +87,14 @@ def write_curves(run: Run, curves: Sequence[Curves]) -> None:
 
 
 def write_control(run: Run, curves: Curves, control: Control) -> None:
-    """One row: areas, most important first, of the concepts and of random groups, and what lies between them."""
+    """One row: areas, most important first, of the concepts and of random groups, and their difference."""
     concepts = float(curves.areas[curves.orders.index("most-first")])
     names = ("score", "area", "random_area", "advantage", "half_width", "passed", "random_masks")
     values = (curves.score, concepts, control.area, control.advantage, control.half_width, control.passed)
     write_csv(run.path("control.csv"), [dict(zip(names, (*values, control.masks), strict=True))], names)
 
 
-def write_layers(run: Run, shares: Mapping[int, float]) -> None:
-    """Mean rank share of each layer's concepts."""
-    rows = [{"layer": layer, "rank_share": share} for layer, share in shares.items()]
+def write_layers(run: Run, layers: Mapping[int, float]) -> None:
+    """Mean normalised rank of each layer's concepts."""
+    rows = [{"layer": layer, "rank_share": rank} for layer, rank in layers.items()]
     write_csv(run.path("layers.csv"), rows, ("layer", "rank_share"))
-
-
-def write_overlaps(run: Run, concepts: Concepts, overlaps: Sequence[Overlap]) -> None:
-    """A row per true mask; no file where there are none."""
-    columns = ("mask", "concept", "name", "miou", "se", "random_mean", "random_95")
-    rows: list[dict[str, Any]] = []
-    for o in overlaps:
-        values = (o.mask, o.concept, concepts.names[o.concept], o.miou, o.se)
-        values += (float(o.random.mean()), float(np.quantile(o.random, 0.95)))
-        rows.append(dict(zip(columns, values, strict=True)))
-    if rows:
-        write_csv(run.path("overlaps.csv"), rows, columns)

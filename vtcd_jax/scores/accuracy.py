@@ -1,4 +1,4 @@
-"""How often a network is right about a user's own clips: the plainest test of a converted checkpoint.
+"""Accuracy of a classifier on the user's clips: a sanity check of a converted checkpoint.
 
 Clips are read one at a time, so any number of them fits in memory.
 Interval: Wilson (1927), "Probable inference, the law of succession, and statistical inference", JASA.
@@ -20,13 +20,13 @@ from vtcd_jax.data.read import labels_of, read_source
 from vtcd_jax.data.sampling import Sampling
 from vtcd_jax.models import InputError, Inputs, Model, forward
 
-Z = 1.959964  # 95 % of a normal distribution lie within
+Z = 1.959964  # quantile of the normal distribution for 95 % intervals
 SHOWN = 10
 
 
 @dataclass(frozen=True)
-class Wrong:
-    """A clip whose class is not the most probable one. rank: of its class, 1 is the most probable."""
+class Misclassified:
+    """A clip whose class is not the most probable one. rank: rank of its class, from 1 for the most probable."""
 
     clip: str
     label: str
@@ -36,22 +36,24 @@ class Wrong:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """How often a network is right.
+    """Accuracy on labelled clips.
 
-    clips: with a label.  unlabelled: left out.  top1, top5: clips whose class is the most probable, or among five.
-    wrong: the clips that ``top1`` misses.
+    clips:      number of clips with a label.
+    unlabelled: number of clips without one, which are left out.
+    top1, top5: number of clips whose class is the most probable, or among the five most probable.
+    wrong:      the clips that ``top1`` misses.
     """
 
     clips: int
     unlabelled: int
     top1: int
     top5: int
-    wrong: tuple[Wrong, ...]
+    wrong: tuple[Misclassified, ...]
 
     def lines(self) -> list[str]:
-        """For people: a line per accuracy, and the clips that are wrong when they are few."""
-        left = f", {self.unlabelled} without a label left out" if self.unlabelled else ""
-        lines = [f"checked on {self.clips} clip{'' if self.clips == 1 else 's'}{left}"]
+        """Lines of text: a line per accuracy, and the misclassified clips if they are few."""
+        left_out = f", {self.unlabelled} without a label left out" if self.unlabelled else ""
+        lines = [f"checked on {self.clips} clip{'' if self.clips == 1 else 's'}{left_out}"]
         for name, right in (("top-1", self.top1), ("top-5", self.top5)):
             low, high = wilson(right, self.clips)
             lines.append(f"{name} accuracy {right / self.clips:.1%} (95 % interval {low:.1%} to {high:.1%})")
@@ -61,10 +63,10 @@ class Accuracy:
 
 
 def wilson(right: int, of: int, z: float = Z) -> tuple[float, float]:
-    """Interval of a share of which ``right`` out of ``of`` were counted."""
-    share, width = right / of, z * z / of
-    middle = (share + width / 2) / (1 + width)
-    half = z * math.sqrt((share * (1 - share) + width / 4) / of) / (1 + width)
+    """95 % interval of the fraction ``right / of``."""
+    fraction, width = right / of, z * z / of
+    middle = (fraction + width / 2) / (1 + width)
+    half = z * math.sqrt((fraction * (1 - fraction) + width / 4) / of) / (1 + width)
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
@@ -78,26 +80,27 @@ def check_accuracy(
 ) -> Accuracy:
     """Runs a classifier on every labelled clip.
 
-    clips:   a video file or a folder, as for ``read_clips``.  labels: a file of labels (``vtcd_jax.data.labels``).
+    clips:   a video file or a folder, as for ``read_clips``.
+    labels:  a file of labels (``vtcd_jax.data.listing.labels``).
     on_clip: called with (clips done, clips in all).
     Raises InputError for a network without classes, clips that cannot be read, and labels that name none of them.
     """
     if not model.labels:
-        raise InputError(f"{model.name} has no classes, so it cannot be checked on labels; leave --check out")
-    known = labelled(clips, labels, model)
+        raise InputError(f"{model.name} has no classes, so its accuracy cannot be measured; leave --check out")
+    sources = labelled(clips, labels, model)
     run = jax.jit(lambda m, video: forward(m, Inputs(video))[0].logits)
     top1, top5, wrong = 0, 0, []
-    chosen = [(source, label) for source, label in known if label >= 0]
+    chosen = [(source, label) for source, label in sources if label >= 0]
     for i, (source, label) in enumerate(chosen):
         video = read_source(source, sampling or Sampling(), model.preprocessing).video[None]
         logits = np.asarray(run(model, model.preprocessing.normalise(video)))[0]
         rank = 1 + int(np.sum(logits > logits[label]))
         top1, top5 = top1 + (rank == 1), top5 + (rank <= 5)
         if rank > 1:
-            wrong.append(Wrong(source.name, model.labels[label], model.labels[int(logits.argmax())], rank))
+            wrong.append(Misclassified(source.name, model.labels[label], model.labels[int(logits.argmax())], rank))
         if on_clip:
             on_clip(i + 1, len(chosen))
-    return Accuracy(len(chosen), len(known) - len(chosen), top1, top5, tuple(wrong))
+    return Accuracy(len(chosen), len(sources) - len(chosen), top1, top5, tuple(wrong))
 
 
 def labelled(clips: str | os.PathLike, labels: str | os.PathLike, model: Model) -> list[tuple[Source, int]]:

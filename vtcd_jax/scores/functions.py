@@ -1,4 +1,4 @@
-"""Scores: what a masked pass is judged by. All are "higher is better", so that a drop means the concept mattered.
+"""Scores of masked passes. Higher is better for all, so a drop means that the removed concept mattered.
 
     accuracy             1 where the target class has the highest logit, else 0 (the paper's, for classifiers)
     probability          softmax of the target class
@@ -6,34 +6,36 @@
     margin               target logit minus the highest other logit
     logit                target logit
     reconstruction       minus the mean squared error of the reconstructed, per-patch normalised pixels (autoencoders)
-    iou                  overlap of the target's predicted mask (logit > 0) with the mask asked for, intersection over
-                         union by frame, mean over the frames that have one (trackers)
-    soft_iou             the same with probabilities in place of 0 and 1: smooth
+    iou                  intersection over union of the target's predicted mask (logit > 0) and the target mask, by
+    frame,
+                         mean over the frames that have one (trackers)
+    soft_iou             the same with probabilities instead of 0 and 1: smooth
 
-A score is a function (output, context) -> [batch]; users pass their own, alone or by name -> function. Define it once:
-a compiled pass belongs to the function object, so a lambda written inside a call is compiled in every call.
+A score is a function (output, context) -> [batch]. Users may pass their own, alone or as name -> function. Define it
+once: compiled passes are cached by function object, so a lambda inside a call is compiled at every call.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from vtcd_jax.models import InputError, Model, Output, example_inputs, nearest, output_shapes
-from vtcd_jax.models.families.videomae import reconstruction_target
+from vtcd_jax.models import InputError, Model, Output, example_inputs, family, nearest, output_shapes
 
 
 @struct.dataclass
 class Context:
-    """What a score may look at beside the output.
+    """What a score function gets besides the output.
 
     video: float [batch, time, height, width, 3] in [0, 1], before normalisation.
-    label: int [batch], the target class (-1: none).  config: the network's sizes.
-    mask:  bool [batch, time, height, width], the mask that a tracker should give; None for other networks.
+    label: int [batch], the target class (-1: none).
+    mask:  bool [batch, time, height, width], the target mask of a tracker; None for other networks.
+    config: the network's sizes.
     """
 
     video: jax.Array
@@ -44,7 +46,7 @@ class Context:
 
 Score = Callable[[Output, Context], jax.Array]
 Scores = str | Score | Sequence[str | Score] | Mapping[str, Score]
-"""What people give as scores: names of ``SCORES``, functions, or functions by name."""
+"""Accepted as scores: names of ``SCORES``, functions, or functions by name."""
 
 
 def accuracy(output: Output, context: Context) -> jax.Array:
@@ -74,8 +76,14 @@ def reconstruction(output: Output, context: Context) -> jax.Array:
         raise InputError(
             "score 'reconstruction' needs a network that reconstructs; for a classifier take 'log_probability'"
         )
-    target = reconstruction_target(context.video, context.config)  # type: ignore[arg-type]
-    return -jnp.square(output.patches.astype(jnp.float32) - target).mean((1, 2, 3, 4))
+    config: Any = context.config
+    target = family(config.family).target
+    if target is None:
+        raise InputError(
+            f"score 'reconstruction' does not know what the family {config.family} reconstructs; set its `target`"
+        )
+    wanted = target(context.video, config)
+    return -jnp.square(output.patches.astype(jnp.float32) - wanted).mean((1, 2, 3, 4))
 
 
 def iou(output: Output, context: Context) -> jax.Array:
@@ -98,14 +106,15 @@ SCORES: dict[str, Score] = {
     "iou": iou,
     "soft_iou": soft_iou,
 }
+FLAT = {"accuracy": "log_probability", "iou": "soft_iou"}  # scores without slope -> smooth alternatives
 SIGNATURE = "(output, context) -> [batch]"
 CLASSIFIER_SCORES = ("log_probability", "accuracy", "probability", "margin", "logit")
 
 
 def score_functions(score: Scores) -> dict[str, Score]:
-    """name -> function. A function given alone goes by its own name.
+    """name -> function. A function without a name gets its ``__name__``.
 
-    Raises InputError for unknown or repeated names, and for what is no function.
+    Raises InputError for unknown or repeated names, and for values that are not functions.
     """
     if isinstance(score, Mapping):
         pairs = list(score.items())
@@ -138,28 +147,42 @@ def check_functions(model: Model, functions: Mapping[str, Score], *, masks: bool
     context = Context(video, jax.ShapeDtypeStruct((1,), jnp.int32), mask, model.config)  # type: ignore[arg-type]
     for name, function in functions.items():
         try:
-            found = jax.eval_shape(function, output, context)
+            result = jax.eval_shape(function, output, context)
         except InputError:
             raise
         except Exception as error:  # whatever a user's function raises
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             raise InputError(f"score {name!r} must be a function {SIGNATURE}; it failed with {reason}") from error
-        shape, kind = getattr(found, "shape", None), getattr(found, "dtype", np.dtype(object))
+        shape, kind = getattr(result, "shape", None), getattr(result, "dtype", np.dtype(object))
         if shape != (1,) or not jnp.can_cast(kind, jnp.float32, "same_kind"):
-            gave = f"{kind} {list(shape)}" if shape is not None else type(found).__name__
+            gave = f"{kind} {list(shape)}" if shape is not None else type(result).__name__
             raise InputError(f"score {name!r} must be a function {SIGNATURE}; for a batch of 1 it gave {gave}")
 
 
-def default_scores(model: Model) -> tuple[str, ...]:
-    """The scores that fit what a network predicts, the one to rank by first. Costs no arithmetic.
+def check_scores(model: Model, scores: Sequence[str]) -> None:
+    """Raises InputError for a score that is unknown or does not fit the network. Costs no arithmetic."""
+    for name, function in score_functions(scores).items():
+        try:
+            check_functions(model, {name: function}, masks=True)
+        except InputError as error:
+            raise InputError(f"--scores {name}: {error}") from None
 
-    Raises InputError for a video-text network that has no sentences to compare clips with.
+
+def default_scores(model: Model) -> tuple[str, ...]:
+    """The scores that fit a network's predictions; concepts are ranked by the first. Costs no arithmetic.
+
+    Raises InputError for a network without a head, and for a video-text network that has no sentences.
     """
     output = output_shapes(model)
     if output.masks is not None:
         return ("iou", "soft_iou")
     if output.patches is not None:
         return ("reconstruction",)
+    if output.logits is None and "text" not in family(model.config.family).needs:
+        raise InputError(
+            f"model {model.name!r} has no head, so it gives nothing to score by; train a head with `probes`, or give a "
+            "score function of your own"
+        )
     if output.logits is None:
         raise InputError(
             f"model {model.name!r} compares clips with sentences and has none; convert it with --labels and "
@@ -175,16 +198,16 @@ def _logits(output: Output) -> jax.Array:
 
 
 def _masks(output: Output, context: Context) -> tuple[jax.Array, jax.Array]:
-    """(logits of the target's mask, the mask asked for), both [batch, time, height, width]."""
+    """(logits of the target's mask, the target mask), both [batch, time, height, width]."""
     if output.masks is None or context.mask is None:
         raise InputError("this score needs a network that gives masks; for a classifier take 'log_probability'")
     return output.masks[..., 0], context.mask.astype(jnp.float32)
 
 
-def _overlap(found: jax.Array, mask: jax.Array) -> jax.Array:
+def _overlap(predicted: jax.Array, mask: jax.Array) -> jax.Array:
     """[batch]: intersection over union by frame, mean over frames with a mask; 0 where no frame has one."""
-    both = (found * mask).sum((2, 3))
-    either = (found + mask - found * mask).sum((2, 3))
+    both = (predicted * mask).sum((2, 3))
+    either = (predicted + mask - predicted * mask).sum((2, 3))
     has_any = mask.any((2, 3))
     by_frame = jnp.where(has_any, both / jnp.maximum(either, 1e-7), 0.0)
     return by_frame.sum(1) / jnp.maximum(has_any.sum(1), 1)

@@ -1,0 +1,6 @@
+"""Random and balanced designs: which concepts are removed in which masked pass."""
+
+from .hadamard import Hadamard
+from .random import Bernoulli, LeaveOneOut, Paired, Random
+
+__all__ = ["Bernoulli", "Hadamard", "LeaveOneOut", "Paired", "Random"]

@@ -5,10 +5,10 @@
             order, each column with a random sign
     fold    every row followed by its complement: 2N masks a block
 
-In a whole block the mean of ``y X_i`` holds concept i's own effect; all other concepts' own effects cancel exactly, and
-in a folded block every interaction of an even number of concepts too. What is left is interactions of three or more
-that share their column with i; columns that no concept has show how large that is. With fewer masks than a block its
-first rows are taken: then nothing cancels exactly, which is good enough to screen.
+In a whole block the mean of ``y X_i`` contains the main effect of concept i. The main effects of all other concepts
+cancel exactly, and in a folded block so does every interaction of an even number of concepts. Interactions of three or
+more concepts in the same column as i remain; the unassigned columns show how large they are. With fewer masks than a
+block its first rows are used: then nothing cancels exactly, which is good enough for screening.
 
 Plackett & Burman (1946), "The design of optimum multifactorial experiments", Biometrika 33.
 """
@@ -20,19 +20,18 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from vtcd_jax.base.random import generator, key_bytes
-from vtcd_jax.models import Seed
+from vtcd_jax.base.random import Seed, generator, key_bytes
 
 from .hadamard_matrices import hadamard, order_for
 from .random import check_masks
 
-SPARE = 4  # columns at least that no concept has
+SPARE = 4  # smallest number of unassigned columns
 
 
 @dataclass(frozen=True)
 class Signs:
-    """One block. matrix: int8 [row, column], 1 or -1; the first ``players`` columns are those of the players, in their
-    order, the others belong to no one."""
+    """One block. matrix: int8 [row, column], 1 or -1; the first ``players`` columns are those of the players in order,
+    the others are unassigned."""
 
     matrix: np.ndarray
     players: int
@@ -42,9 +41,9 @@ class Signs:
 class Hadamard:
     """Blocks of a randomised Hadamard matrix over the present concepts.
 
-    masks:  the most rows per clip; a clip gets as many whole blocks as fit, or the first rows of one.
+    masks:  largest number of rows per clip; a clip gets as many whole blocks as fit, or the first rows of one.
     folded: whether each row is followed by its complement.
-    groups: int [concept], concepts that are removed together (a player is then a group); None: each its own.
+    groups: int [concept], group of each concept; a group is removed as one player. None: each concept is a player.
     """
 
     key: Seed
@@ -61,7 +60,7 @@ class Hadamard:
         return self.folded
 
     def players(self, present: np.ndarray) -> np.ndarray:
-        """int [concept]: which player each concept belongs to, -1 where the clip does not have it."""
+        """int [concept]: the player of each concept, -1 for a concept that the clip does not have."""
         groups = np.arange(len(present)) if self.groups is None else np.asarray(self.groups)
         numbers = np.full(len(present), -1)
         numbers[present] = np.unique(groups[present], return_inverse=True)[1]
@@ -81,7 +80,7 @@ class Hadamard:
         return self.order(present) * (2 if self.folded else 1)
 
     def blocks(self, present: np.ndarray) -> int:
-        """Whole blocks of a clip; 0 where the masks are too few for one."""
+        """Whole blocks of a clip; 0 with too few masks for one."""
         return self.masks // self.block_rows(present)
 
     def count(self, present: np.ndarray) -> int:
@@ -89,7 +88,7 @@ class Hadamard:
         return whole * self.block_rows(present) if whole else self.masks // 2 * 2 if self.folded else self.masks
 
     def signs(self, clip_hash: str, block: int, players: int) -> Signs:
-        """The block's matrix for so many players; row k is mask 2k of the block where it is folded, else mask k."""
+        """The block's matrix for ``players``; row k is mask 2k of the block where it is folded, else mask k."""
         return Signs(_signs(self._key, clip_hash, block, order_for(players + SPARE)), players)
 
     @cached_property
@@ -105,8 +104,8 @@ class Hadamard:
             if self.folded:
                 kept = np.stack([kept, ~kept], axis=1).reshape(size, -1)
             first, last = max(start, block * size), min(stop, (block + 1) * size)
-            part = kept[first - block * size : last - block * size]
-            gates[first - start : last - start, players >= 0] = part[:, players[players >= 0]]
+            rows = kept[first - block * size : last - block * size]
+            gates[first - start : last - start, players >= 0] = rows[:, players[players >= 0]]
         return gates
 
 

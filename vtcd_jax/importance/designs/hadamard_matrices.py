@@ -15,7 +15,7 @@ import numpy as np
 
 
 def order_for(columns: int) -> int:
-    """The smallest order with at least ``columns`` columns beside the constant one that ``hadamard`` can make."""
+    """The smallest order that ``hadamard`` can make with at least ``columns`` columns besides the constant one."""
     return next(n for n in count(max(columns + 1, 1)) if reachable(n))
 
 
@@ -31,10 +31,10 @@ def reachable(order: int) -> bool:
 
 @lru_cache(maxsize=16)
 def hadamard(order: int) -> np.ndarray:
-    """int8 [row, column], first column ones. Raises ValueError for an order that is not reached."""
+    """int8 [row, column], first column ones. Raises ValueError for an order that cannot be made."""
     if not reachable(order):
         raise ValueError(
-            f"no Hadamard matrix of order {order} is known here; the next larger one is {order_for(order)}"
+            f"no Hadamard matrix of order {order} can be made; the next larger order is {order_for(order)}"
         )
     matrix = _matrix(order)
     matrix = matrix * matrix[:, :1]
@@ -80,8 +80,8 @@ def _residues(prime: int) -> np.ndarray:
     squares = np.full(prime, -1, np.int8)
     squares[np.arange(prime, dtype=np.int64) ** 2 % prime] = 1
     squares[0] = 0
-    places = np.arange(prime)
-    return squares[(places[:, None] - places[None]) % prime]
+    index = np.arange(prime)
+    return squares[(index[:, None] - index[None]) % prime]
 
 
 def _bordered(prime: int, left: int) -> np.ndarray:

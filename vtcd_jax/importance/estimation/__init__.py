@@ -1,0 +1,21 @@
+"""Estimators of importance and their errors, the permutation null, convergence and early stopping."""
+
+from .convergence import Convergence, convergence
+from .estimators import ESTIMATORS, estimate
+from .permutation import Null, permutation_null
+from .result import Importance, combine
+from .stopping import InterimAnalysis, interim_analysis, interim_rows
+
+__all__ = [
+    "ESTIMATORS",
+    "Convergence",
+    "Importance",
+    "InterimAnalysis",
+    "Null",
+    "combine",
+    "convergence",
+    "estimate",
+    "interim_analysis",
+    "interim_rows",
+    "permutation_null",
+]

@@ -1,22 +1,22 @@
-"""From scores of one clip's masked passes to the importance of each concept, with the noise of the masks.
+"""Estimators: importance of each concept in one clip from the scores of masked passes, with the sampling error.
 
     y_k      score of mask k            y_0  score with nothing removed
     M_ki     1 where mask k keeps concept i, else 0;  X = 2 M - 1
 
     contrast     mean(y | kept) - mean(y | removed): a centred estimate of the Banzhaf value, 0 for no influence
-    regression   twice the slopes of y on X, by least squares: the same value, free of the other concepts' own effects
+    regression   twice the slopes of y on X, by least squares: the same value without the other concepts' effects
     paper        mean_k (y_0 - y_k)(1 - M_ki)                Kowal et al. (2024), equation 6
     released     Σ_k y_k M_ki                                 the authors' code: not centred, not divided
     drop         y_0 - y_k where mask k removes i alone       occlusion
 
-All are "higher is more important". Masks that come in complementary pairs are read by their differences
-``d = (y(M) - y(1 - M)) / 2``; whole Hadamard blocks by their columns, where contrast and regression are one
-(``columns``). Wang & Jia (2023), "Data Banzhaf"; Liu et al. (2024), "Kernel Banzhaf"; Smyth (2004), "Linear models and
-empirical Bayes methods for assessing differential expression in microarray experiments".
+Higher is more important for all of them. From complementary pairs of masks only the differences
+``d = (y(M) - y(1 - M)) / 2`` are used. Whole Hadamard blocks are read by their columns, where contrast and regression
+are equal (``columns``). Wang & Jia (2023), "Data Banzhaf"; Liu et al. (2024), "Kernel Banzhaf"; Smyth (2004), "Linear
+models and empirical Bayes methods for assessing differential expression in microarray experiments".
 
-Contrast and regression need masks that remove different numbers of concepts. Where all remove k of n, keeping a concept
-pushes out another: for scores that add up, with effects b, the contrast is n / (n - 1) · (b_i - mean(b)). It is
-measured from the clip's mean effect, which such masks cannot show, and clips with other concepts have other means.
+Contrast and regression need masks that remove different numbers of concepts. If every mask removes k of n, keeping one
+concept means removing another: for additive scores with effects b, the contrast is n / (n - 1) · (b_i - mean(b)). It is
+relative to the clip's mean effect, which such masks cannot show and which differs between clips.
 """
 
 from __future__ import annotations
@@ -24,34 +24,35 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Shaped
 
+from vtcd_jax.ablation.design import Design
 from vtcd_jax.models import InputError
 
 from ..designs.hadamard import Hadamard
-from ..designs.random import Bernoulli, Design, LeaveOneOut, Paired, Random
-from .columns import LEAST_BLOCKS, POOLED_DOF, block_estimate
+from ..designs.random import Bernoulli, LeaveOneOut, Paired, Random
+from .columns import MIN_BLOCKS, POOLED_DOF, block_estimate
 from .formulas import (
     Estimate,
     contrast,
     drop,
     paired_contrast,
     paper,
-    played,
     regression,
     regression_masks,
     released,
+    removed_and_kept,
 )
 
 __all__ = [
-    "ESTIMATORS", "LEAST_BLOCKS", "ORIGINALS", "POOLED_DOF", "Estimate", "default_estimator", "estimate", "from_rows",
-    "played", "regression_masks", "rows_read", "whole_blocks",
+    "ESTIMATORS", "MIN_BLOCKS", "ORIGINALS", "POOLED_DOF", "Estimate", "default_estimator", "estimate", "from_rows",
+    "removed_and_kept", "regression_masks", "rows_read", "whole_blocks",
 ]  # fmt: skip
 
 ESTIMATORS = ("contrast", "regression", "paper", "released", "drop")
-ORIGINALS = ("paper", "released")  # whose absent concepts are players, and whose masks all remove equally many
+ORIGINALS = ("paper", "released")  # absent concepts can be removed too, and all masks remove equally many
 
 
 def default_estimator(design: Design) -> str:
-    """The drop for leave-one-out, else the contrast, which any number of masks will do for."""
+    """The drop for leave-one-out, else the contrast, which works with any number of masks."""
     return "drop" if isinstance(design, LeaveOneOut) else "contrast"
 
 
@@ -67,7 +68,7 @@ def estimate(
     """One clip's importance from its scores [mask] under the first rows of a design, NaN where a row was not run.
 
     rows: int [row], increasing, which rows to read; None: ``rows_read``.
-    Raises InputError for an unknown estimator, for too few masks, and for masks that cannot show what it asks.
+    Raises InputError for an unknown estimator, for too few masks, and for masks that cannot show the estimate.
     """
     if estimator not in ESTIMATORS:
         raise InputError(f"unknown estimator {estimator!r}; known: {', '.join(ESTIMATORS)}")
@@ -79,19 +80,19 @@ def estimate(
     blocks = _blocks_of(design, rows, present)
     if blocks is not None and estimator != "drop":
         assert isinstance(design, Hadamard)
-        found = block_estimate(estimator, y[rows], float(baseline), design, clip_hash, present, blocks)
-        return _measured(estimator, found, np.where(present, 0.5, 1.0), present)
+        result = block_estimate(estimator, y[rows], float(baseline), design, clip_hash, present, blocks)
+        return _measured(estimator, result, np.where(present, 0.5, 1.0), present)
     kept = design.rows(clip_hash, int(rows[0]), int(rows[-1]) + 1, present)[rows - rows[0]].astype(np.float64)
     if estimator in ("contrast", "regression"):
         _check_sizes(estimator, design, kept)
     if estimator == "regression" and isinstance(design, Hadamard) and present.any():
         ones, numbers = design.representatives(present), design.players(present)
-        found = regression(y[rows], kept[:, ones], design.paired)
-        value, variance = (np.where(numbers >= 0, part[numbers], 0.0) for part in (found.value, found.variance))
-        found = Estimate(value, variance, found.dof)
+        groups = regression(y[rows], kept[:, ones], design.paired)
+        value, variance = (np.where(numbers >= 0, a[numbers], 0.0) for a in (groups.value, groups.variance))
+        result = Estimate(value, variance, groups.dof)
     else:
-        found = from_rows(estimator, y[rows], kept, float(baseline), paired=design.paired)
-    return _measured(estimator, found, kept.mean(0), _players(design, present))
+        result = from_rows(estimator, y[rows], kept, float(baseline), paired=design.paired)
+    return _measured(estimator, result, kept.mean(0), _players(design, present))
 
 
 def from_rows(
@@ -102,7 +103,7 @@ def from_rows(
     *,
     paired: bool = False,
 ) -> Estimate:
-    """One clip's importance from its scores and gates, whatever made them. paired: rows 2k, 2k + 1 are complements."""
+    """One clip's importance from its scores and gates, for any design. paired: rows 2k, 2k + 1 are complements."""
     y, kept = np.asarray(y, np.float64), np.asarray(kept, np.float64)
     if estimator == "contrast":
         return paired_contrast(y, kept) if paired else contrast(y, kept)
@@ -114,8 +115,10 @@ def from_rows(
 
 
 def rows_read(design: Design, y: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """int [row]: those of a clip's scores [mask] that estimators read, the finite ones; of pairs whole pairs, of
-    Hadamard designs whole blocks where there is one."""
+    """int [row]: the scores of a clip [mask] that estimators read: the finite ones.
+
+    For paired designs these are whole pairs, for Hadamard designs whole blocks, if there is at least one.
+    """
     blocks = whole_blocks(design, y, present)
     if len(blocks) and isinstance(design, Hadamard):
         return _rows_of(blocks, design.block_rows(present))
@@ -126,7 +129,7 @@ def rows_read(design: Design, y: np.ndarray, present: np.ndarray) -> np.ndarray:
 
 
 def whole_blocks(design: Design, y: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """int [block]: numbers of the Hadamard blocks whose rows were all run; none for other designs."""
+    """int [block]: numbers of the Hadamard blocks that were run completely; empty for other designs."""
     if not isinstance(design, Hadamard):
         return np.zeros(0, int)
     size = design.block_rows(present)
@@ -138,7 +141,7 @@ def _rows_of(blocks: np.ndarray, size: int) -> np.ndarray:
 
 
 def _blocks_of(design: Design, rows: np.ndarray, present: np.ndarray) -> np.ndarray | None:
-    """The numbers of the blocks that these rows are, None where they are not whole blocks."""
+    """The numbers of the blocks that these rows form; None where they are not whole blocks."""
     if not isinstance(design, Hadamard) or not present.any() or len(rows) % (size := design.block_rows(present)):
         return None
     blocks = rows[::size] // size
@@ -150,26 +153,26 @@ def _players(design: Design, present: np.ndarray) -> np.ndarray:
     return np.ones_like(present) if isinstance(design, Random) and design.players == "all" else present
 
 
-def _measured(estimator: str, found: Estimate, share: np.ndarray, players: np.ndarray) -> Estimate:
-    """NaN where the masks do not show a concept's influence. share: [concept], of the masks that keep it.
+def _measured(estimator: str, estimate: Estimate, kept: np.ndarray, removable: np.ndarray) -> Estimate:
+    """NaN where the masks do not show a concept's influence. kept: [concept], fraction of the masks that keep it.
 
-    The released sum is largest for a concept that is never removed, so that it has none there at all.
+    The released sum is largest for a concept that is never removed, so it is always NaN there.
     """
-    unseen = (share == 1) if estimator in ("paper", "drop") else (share == 1) | (share == 0)
-    unseen &= players | (estimator == "released")
-    value, variance = (np.where(unseen, np.nan, part) for part in (found.value, found.variance))
-    return Estimate(value, variance, found.dof, found.pooled)
+    unseen = (kept == 1) if estimator in ("paper", "drop") else (kept == 1) | (kept == 0)
+    unseen &= removable | (estimator == "released")
+    value, variance = (np.where(unseen, np.nan, a) for a in (estimate.value, estimate.variance))
+    return Estimate(value, variance, estimate.dof, estimate.pooled)
 
 
 def _check_sizes(estimator: str, design: Design, kept: np.ndarray) -> None:
-    """Raises InputError for masks that all remove equally many concepts. A design that draws their number may do so by
+    """Raises InputError for masks that all remove equally many concepts. A design that draws this number may do so by
     chance in a few masks, which is part of its noise."""
-    drawn = isinstance(design, (Bernoulli, Paired, Hadamard)) or (
+    random_size = isinstance(design, (Bernoulli, Paired, Hadamard)) or (
         isinstance(design, Random) and design.players == "present"
     )
     removed = (1 - kept).sum(1)
-    if not drawn and played(kept).sum() > 1 and np.ptp(removed) == 0:
+    if not random_size and removed_and_kept(kept).sum() > 1 and np.ptp(removed) == 0:
         raise InputError(
-            f"estimator {estimator!r} needs masks that remove different numbers of concepts, but each of these removes "
+            f"estimator {estimator!r} needs masks that remove different numbers of concepts, but all of these remove "
             f"{removed[0]:g}; take --estimator paper, or another --design"
         )

@@ -1,7 +1,7 @@
-"""The formulas that turn scores and gates into importance, whatever made the gates. ``estimators`` says what they mean.
+"""Formulas of the estimators (see ``estimators``): importance from scores and gates of any design.
 
-Each returns the value of every concept, with its variance over draws of the masks. A variance is NaN where the masks
-are too few to show any: that an error is unknown must not read as that there is none.
+Each returns the value of every concept, with its variance over draws of the masks. A variance is NaN where there are
+too few masks to estimate it: an unknown error must not look like no error.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from vtcd_jax.models import InputError
 class Estimate:
     """One clip's importance.
 
-    value:    float64 [concept]; 0 for a concept that the clip does not have, NaN for one that it has but whose
-              influence the masks cannot show, because none of them removed it (or none kept it).
-    variance: float64 [concept], of ``value`` over draws of the masks; NaN where the masks are too few to know it.
+    value:    float64 [concept]; 0 for a concept that the clip does not have, NaN for a concept whose influence the
+              masks cannot show, because none of them removed it (or none kept it).
+    variance: float64 [concept], of ``value`` over draws of the masks; NaN where there are too few masks to estimate it.
     dof:      degrees of freedom of ``variance``, one number or float64 [concept].
-    pooled:   whether ``variance`` is one number for all concepts, from residuals; too few blocks for more.
+    pooled:   whether ``variance`` is pooled over all concepts, because there are too few blocks.
     """
 
     value: np.ndarray
@@ -40,22 +40,22 @@ def contrast(y: Scores, kept: Kept) -> Estimate:
     times, centred = np.stack([kept.sum(0), (1 - kept).sum(0)]), y - y.mean()
     total = np.stack([centred @ kept, centred @ (1 - kept)])
     squares = np.stack([centred**2 @ kept, centred**2 @ (1 - kept)])
-    least = len(y) - 2
+    rest = len(y) - 2
     with np.errstate(invalid="ignore", divide="ignore"):
         mean, within = total / times, np.maximum(squares - total**2 / times, 0)
-        both_sides = within.sum(0) / least if least > 0 else np.nan
-        spread = np.where(times > 1, within / (times - 1), both_sides)  # one mask alone shows no spread
-        parts = spread / times
-        variance = parts.sum(0)
-        dof = variance**2 / (parts**2 / np.maximum(times - 1, 1)).sum(0)
-    both = played(kept)
+        both_sides = within.sum(0) / rest if rest > 0 else np.nan
+        variances = np.where(times > 1, within / (times - 1), both_sides)  # one mask alone shows no variance
+        terms = variances / times
+        variance = terms.sum(0)
+        dof = variance**2 / (terms**2 / np.maximum(times - 1, 1)).sum(0)
+    both = removed_and_kept(kept)
     value = np.where(both, mean[0] - mean[1], 0.0)
-    return Estimate(value, np.where(both, variance, 0.0), np.where(both & (variance > 0), dof, max(least, 1)))
+    return Estimate(value, np.where(both, variance, 0.0), np.where(both & (variance > 0), dof, max(rest, 1)))
 
 
 def paired_contrast(y: Scores, kept: Kept) -> Estimate:
     """From pairs of complements, rows 2k and 2k + 1: the mean over pairs of ``2 d X``."""
-    half, both = (y[0::2] - y[1::2]) / 2, played(kept)
+    half, both = (y[0::2] - y[1::2]) / 2, removed_and_kept(kept)
     mean, variance, dof = mean_of_units(half[:, None] * np.where(both, 2 * kept[0::2] - 1, 0.0))
     return Estimate(2 * mean, np.where(both, 4 * variance, 0.0), dof)
 
@@ -81,17 +81,17 @@ def drop(y: Scores, kept: Kept, baseline: float) -> Estimate:
 def regression(y: Scores, kept: Kept, paired: bool) -> Estimate:
     """Least squares with errors that hold for any distribution of the residuals (HC2).
 
-    Pairs are regressed through the origin by their differences. An effect that the masks leave open has value NaN: two
-    concepts that always go together, or all of them where every mask removes equally many.
+    Pairs are regressed through the origin by their differences. An effect that the masks do not determine is NaN: that
+    of two concepts that are always removed together, or of all concepts where every mask removes equally many.
     Raises InputError for too few masks.
     """
-    players = played(kept)
+    players = removed_and_kept(kept)
     X = (2 * kept - 1)[:, players]
     if paired:
         target, X = (y[0::2] - y[1::2]) / 2, X[0::2]
     else:
         target, X = y - y.mean(), X - X.mean(0)
-    rows, spent = len(target), int(not paired)
+    rows, used_dof = len(target), int(not paired)
     if len(y) < (need := regression_masks(X.shape[1], paired)):
         raise InputError(
             f"estimator 'regression' needs at least {need} masks for the {X.shape[1]} concepts of a clip, "
@@ -101,8 +101,8 @@ def regression(y: Scores, kept: Kept, paired: bool) -> Estimate:
     used = strength > 1e-9 * strength.max(initial=0)
     left, inverse = left[:, used], right[used].T / strength[used]
     residual = target - left @ (left.T @ target)
-    dof = rows - spent - int(used.sum())
-    leverage = np.minimum((left**2).sum(1) + spent / rows, 1 - 1e-9)
+    dof = rows - used_dof - int(used.sum())
+    leverage = np.minimum((left**2).sum(1) + used_dof / rows, 1 - 1e-9)
     smoother = 2 * inverse @ left.T  # [concept, row]
     solved = (right[used] ** 2).sum(0) > 1 - 1e-9
     value, variance = np.zeros(kept.shape[1]), np.zeros(kept.shape[1])
@@ -112,11 +112,11 @@ def regression(y: Scores, kept: Kept, paired: bool) -> Estimate:
 
 
 def regression_masks(players: int, paired: bool) -> int:
-    """The fewest masks that least squares can be solved and judged with."""
+    """The smallest number of masks for least squares and its errors."""
     return 2 * (players + 1) if paired else players + 2
 
 
-def played(kept: np.ndarray) -> np.ndarray:
+def removed_and_kept(kept: np.ndarray) -> np.ndarray:
     """bool [concept]: removed by some mask and kept by another."""
     return (kept.min(0, initial=1) < 1) & (kept.max(0, initial=0) > 0)
 
@@ -129,5 +129,5 @@ def mean_of_units(units: Float[np.ndarray, "unit concept"]) -> tuple[np.ndarray,
 
 
 def _draws(products: np.ndarray, paired: bool) -> np.ndarray:
-    """[draw, concept]: what was drawn independently, masks or the means of pairs."""
+    """[draw, concept]: values of independent draws, masks or means of pairs."""
     return (products[0::2] + products[1::2]) / 2 if paired else products

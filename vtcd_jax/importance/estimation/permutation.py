@@ -1,17 +1,18 @@
-"""Is an importance more than chance? For each concept, what the others leave unexplained is dealt anew among the masks.
+"""Permutation null of the importance: residuals of each concept's reduced fit are permuted among the masks.
 
     y  scores of a clip's masks, or half the differences of its complementary pairs     X  1 kept, -1 removed
 
-The hypothesis of concept i is that its slope in the least-squares fit of y on all columns of X is 0. Then y is the fit
-on the other columns and a residual e_i, whose entries may change places (Freedman & Lane 1983; pairs stay together and
-may be turned around). Each deal is fitted again, so that strong concepts beside i are not taken for its noise:
+The null hypothesis of concept i: its slope in the least-squares fit of y on all columns of X is 0. Then y is the fit on
+the other columns plus a residual e_i, whose entries may be permuted (Freedman & Lane 1983; pairs stay together, and
+their sign may flip). Each permutation is fitted again, so that other strong concepts do not count as noise of i:
 
     e_i = e + b_i r_i          e  residual of the whole fit    b_i  slope    r_i  residual of column i on the others
     t_i = Σ_v b_vi / s_i       over clips v, s_i² = Σ_v s_vi² the squared standard errors of the slopes
 
-The noise's part in the length of a refitted residual is computed, that of ``b_i r_i`` is taken at its mean over deals.
-A concept's p is the share of deals in which *any* concept's t is as far from 0 (Westfall & Young 1993): it holds for
-all concepts together. With too few masks for a fit over all concepts each column is fitted alone.
+In the length of a refitted residual the contribution of the noise is computed, and that of ``b_i r_i`` is replaced by
+its mean over permutations. A concept's p is the fraction of permutations in which *any* concept's t is as far from 0
+(Westfall & Young 1993), so it is corrected for all concepts together. With too few masks for a fit over all concepts
+each column is fitted alone.
 
 Freedman & Lane, "A nonstochastic interpretation of reported significance levels", J. Bus. Econ. Stat. 1.
 """
@@ -23,24 +24,26 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vtcd_jax.base.random import generator, key_bytes
-from vtcd_jax.models import Seed
+from vtcd_jax.ablation.design import Design
+from vtcd_jax.base.random import Seed, generator, key_bytes
 
-from ..designs.random import Design, LeaveOneOut, Random
+from ..designs.random import LeaveOneOut, Random
 from .estimators import rows_read
-from .formulas import played
+from .formulas import removed_and_kept
 from .result import groups_of, summed
 
-LEAST_DOF = 5  # degrees of freedom below which a fit on all columns says too little of the noise
-EXACT = 1e-9  # a residual this small beside the scores is rounding
+MIN_DOF = 5  # degrees of freedom below which a fit on all columns does not show the noise
+EXACT = 1e-9  # a residual this small relative to the scores is rounding
 TINY = float(np.finfo(float).tiny)
 
 
 @dataclass(frozen=True)
 class Null:
-    """p: float64 [concept], for all concepts together, at least 1 / (draws + 1); NaN where the masks cannot tell.
-    spread: float64 [concept], standard deviation of the importance where the concept does not matter; NaN likewise.
-    draws: number of deals.
+    """The permutation null.
+
+    p:      float64 [concept], corrected for all concepts, at least 1 / (draws + 1); NaN where the masks cannot show it.
+    spread: float64 [concept], standard deviation of the importance under the null; NaN likewise.
+    draws:  number of permutations.
     """
 
     p: np.ndarray
@@ -58,13 +61,13 @@ def permutation_null(
     key: Seed,
     draws: int = 400,
 ) -> Null:
-    """How far from 0 each concept stands, beside what chance alone would show.
+    """Tests whether the importance of each concept differs from 0.
 
-    scores: [video, mask], NaN anywhere: not run.  hashes: of the clips, equal ones are copies with the same deals.
+    scores: [video, mask], NaN anywhere: not run.  hashes: of the clips, equal ones are copies with the same
+            permutations.
     present: bool [video, concept].
     All NaN for exact drops (``estimator`` "drop"), which have no noise. NaN also for a concept that no mask removed,
-    and where all masks of a clip that has every concept remove equally many (paper, released): they do not say where 0
-    is.
+    and where all masks of a clip with every concept remove equally many (paper, released): such masks cannot locate 0.
     """
     concepts = present.shape[1]
     if estimator == "drop" or isinstance(design, LeaveOneOut):
@@ -76,48 +79,48 @@ def permutation_null(
     groups = groups_of(hashes)
     error = np.sqrt((summed(errors, groups) ** 2).sum(0))
     with np.errstate(invalid="ignore", divide="ignore"):
-        heights = np.abs(slopes.sum(0)) / error
-    known = (error > 0).any(0)
-    heights = np.nan_to_num(heights)
-    p = (1 + (heights[1:].max(1)[:, None] >= heights[0] * (1 - EXACT)).sum(0)) / (draws + 1)
+        t = np.abs(slopes.sum(0)) / error
+    testable = (error > 0).any(0)
+    t = np.nan_to_num(t)
+    p = (1 + (t[1:].max(1)[:, None] >= t[0] * (1 - EXACT)).sum(0)) / (draws + 1)
     spread = 2 * error[0] / len(scores)
-    return Null(np.where(known, p, np.nan), np.where(known, spread, np.nan), draws)
+    return Null(np.where(testable, p, np.nan), np.where(testable, spread, np.nan), draws)
 
 
 def _clip(
     design: Design, scores: np.ndarray, clip_hash: str, present: np.ndarray, draws: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Slopes and their standard errors [1 + draws, concept], as measured and in every deal; 0 for concepts of which
-    the clip says nothing."""
+    """Slopes and their standard errors [1 + draws, concept], as measured and in every permutation; 0 for concepts that
+    the clip does not show."""
     slopes, errors = np.zeros((2, 1 + draws, len(present)))
     rows = rows_read(design, scores, present)
     if not len(rows):
         return slopes, errors
     kept = design.rows(clip_hash, int(rows[0]), int(rows[-1]) + 1, present)[rows - rows[0]].astype(np.float64)
-    shown = np.flatnonzero(played(kept) & present)
+    shown = np.flatnonzero(removed_and_kept(kept) & present)
     y, columns = scores[rows].astype(np.float64), 2 * kept[:, shown] - 1
     if design.paired:
         y, columns = (y[0::2] - y[1::2]) / 2, columns[0::2]
     else:
         y, columns = y - y.mean(), columns - columns.mean(0)
     y = np.where(np.abs(y).max() > EXACT**1.5 * np.abs(scores[rows]).max(), y, 0.0)  # else all scores are equal
-    columns, which = np.unique(columns, axis=1, return_inverse=True)  # concepts that go together are one
-    places, signs = deals(len(y), design.paired, draws, rng)
-    spare = len(y) - int(not design.paired)
-    if spare - columns.shape[1] >= LEAST_DOF:
-        found = _together(y, columns, spare, places, signs)
+    columns, which = np.unique(columns, axis=1, return_inverse=True)  # concepts with equal columns are one
+    order, signs = permutations(len(y), design.paired, draws, rng)
+    dimensions = len(y) - int(not design.paired)
+    if dimensions - columns.shape[1] >= MIN_DOF:
+        fits = _joint_fit(y, columns, dimensions, order, signs)
     elif isinstance(design, Random) and design.players == "all":
         return slopes, errors
     else:
-        found = _alone(y, columns, spare, places, signs)
-    slopes[:, shown], errors[:, shown] = (part[:, which.ravel()] for part in found)
+        fits = _single_fits(y, columns, dimensions, order, signs)
+    slopes[:, shown], errors[:, shown] = (values[:, which.ravel()] for values in fits)
     return slopes, errors
 
 
-def _together(
-    y: np.ndarray, X: np.ndarray, spare: int, places: np.ndarray, signs: np.ndarray
+def _joint_fit(
+    y: np.ndarray, X: np.ndarray, dimensions: int, order: np.ndarray, signs: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Slopes and standard errors [1 + draws, column] of the fit on all columns. spare: dimensions that y has."""
+    """Slopes and standard errors [1 + draws, column] of the fit on all columns. dimensions: of y."""
     left, strength, right = np.linalg.svd(X, full_matrices=False)
     used = strength > EXACT * strength.max(initial=0)
     left, right, inverse = left[:, used], right[used], right[used].T / strength[used]
@@ -126,34 +129,34 @@ def _together(
     solvers = np.where(solved, solvers, 0.0)
     size = np.where(solved, 1 / np.maximum((solvers**2).sum(0), TINY), 0.0)  # |r_i|²
     residuals = solvers * size
-    dof = spare - left.shape[1]
+    dof = dimensions - left.shape[1]
     slope, rest = y @ solvers, y - left @ (left.T @ y)
-    least = EXACT**2 * (y @ y) + TINY
-    dealt = rest[places] * signs
-    lengths = np.concatenate([[rest @ rest], (dealt**2).sum(1) - ((dealt @ left) ** 2).sum(1)])
-    squares = np.repeat(np.maximum(lengths, least)[:, None], len(slope), axis=1)
-    squares[1:] += slope**2 * size * dof / spare
-    turned = np.array(
-        [np.einsum("uc,uc->c", solvers, residuals[p] * s[:, None]) for p, s in zip(places, signs, strict=True)]
+    smallest = EXACT**2 * (y @ y) + TINY
+    permuted = rest[order] * signs
+    lengths = np.concatenate([[rest @ rest], (permuted**2).sum(1) - ((permuted @ left) ** 2).sum(1)])
+    squares = np.repeat(np.maximum(lengths, smallest)[:, None], len(slope), axis=1)
+    squares[1:] += slope**2 * size * dof / dimensions
+    refitted = np.array(
+        [np.einsum("uc,uc->c", solvers, residuals[p] * s[:, None]) for p, s in zip(order, signs, strict=True)]
     )
-    slopes = np.concatenate([slope[None], dealt @ solvers + slope * turned.reshape(-1, len(slope))])
+    slopes = np.concatenate([slope[None], permuted @ solvers + slope * refitted.reshape(-1, len(slope))])
     errors = np.sqrt(squares / max(dof, 1) * np.divide(1.0, size, out=np.zeros_like(size), where=size > 0))
     return slopes, errors
 
 
-def _alone(
-    y: np.ndarray, X: np.ndarray, spare: int, places: np.ndarray, signs: np.ndarray
+def _single_fits(
+    y: np.ndarray, X: np.ndarray, dimensions: int, order: np.ndarray, signs: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The same of fits on one column each: the scores themselves are dealt."""
-    every = np.concatenate([y[None], y[places] * signs])
+    """The same for fits on one column each: the scores themselves are permuted."""
+    scores = np.concatenate([y[None], y[order] * signs])
     size = (X**2).sum(0)
-    slopes = every @ X / size
+    slopes = scores @ X / size
     left = np.maximum(y @ y - slopes**2 * size, EXACT**2 * (y @ y) + TINY)
-    return slopes, np.sqrt(left / max(spare - 1, 1) / size)
+    return slopes, np.sqrt(left / max(dimensions - 1, 1) / size)
 
 
-def deals(units: int, paired: bool, draws: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Which unit comes to each place, int [draw, unit], and whether a pair is turned around, 1 or -1 [draw, unit]."""
-    places = rng.permuted(np.tile(np.arange(units), (draws, 1)), axis=1)
+def permutations(units: int, paired: bool, draws: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Permutations of the units, int [draw, unit], and signs of pairs, 1 or -1, float64 [draw, unit]."""
+    order = rng.permuted(np.tile(np.arange(units), (draws, 1)), axis=1)
     signs = rng.choice([-1.0, 1.0], (draws, units)) if paired else np.ones((draws, units))
-    return places, signs
+    return order, signs

@@ -1,13 +1,13 @@
-"""Importance over clips: the mean of the clips' estimates, with what is known about its error.
+"""Importance over clips: the mean of the clips' estimates, with two standard errors.
 
     v  clip, of V          phi_v  its estimate, with variance s_v² over draws of the masks and nu_v degrees of freedom
 
-Two standard errors answer two questions. ``se_masks``, sqrt(Σ s_v²) / V: how far is this from what all masks would give
-on *these clips*? ``se_videos``, the spread of phi_v over clips / sqrt(V): how far from the mean over *new clips* of the
-same kind (the noise of the masks is in it)? Intervals are Student's, with Welch and Satterthwaite's degrees of freedom.
+``se_masks``, sqrt(Σ s_v²) / V, is the sampling error of the masks: the error on *these clips*. ``se_videos``, the
+standard deviation of phi_v over clips / sqrt(V), is the error for *new clips* of the same kind and includes the first.
+Intervals are Student's, with Welch and Satterthwaite's degrees of freedom.
 
-Clips of equal content have equal masks, so that a copy adds nothing that is not known. Both errors take copies together
-as one draw: the first adds their s_v before squaring, the second is the spread of the sums of such groups.
+Clips of equal content have equal masks, so a copy adds no information. Both errors treat copies as one draw: the first
+adds their s_v before squaring, the second is the standard deviation of the sums over such groups.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ class Importance:
 
     score, estimator, design: their names.  masks: int [video], masked passes of each clip that were read.
     importance:         float64 [concept], mean over all clips; a concept absent from a clip counts 0 there
-                        (for "paper" and "released" absent concepts are players, as in the originals).
+                        (for "paper" and "released" absent concepts are removed too, as in the originals).
     importance_present: float64 [concept], mean over the clips that have the concept.
     videos:             int [concept], number of those clips.
     per_video:          float64 [video, concept].
     present:            bool [video, concept].
-    se_masks:           float64 [concept], standard error for *these* clips: the noise of the masks; NaN where they are
-                        too few to show it.
+    se_masks:           float64 [concept], standard error for *these* clips (sampling error of the masks); NaN with too
+                        few masks.
     dof_masks:          float64 [concept], its degrees of freedom.
     se_videos:          float64 [concept], standard error for *new* clips of the same kind; NaN with one clip.
     distinct:           number of clips of different content.
-    pooled:             number of clips whose noise is pooled over concepts, for want of whole blocks.
+    pooled:             number of clips whose sampling error is pooled over concepts, because whole blocks are missing.
     baseline:           float64 [video], the score with nothing removed.
     """
 
@@ -122,10 +122,10 @@ def summed(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
 
 
 def error_of_mean(estimates: Sequence[Estimate], groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Standard error of the mean over clips from the noise of the masks, and its degrees of freedom, [concept] each."""
+    """Sampling error of the mean over clips, and its degrees of freedom, [concept] each."""
     variances = summed(np.sqrt([e.variance for e in estimates]), groups) ** 2
-    every = np.array([np.broadcast_to(e.dof, e.value.shape) for e in estimates])
-    dof = np.array([every[groups == group].min(0) for group in range(len(variances))])
+    clip_dof = np.array([np.broadcast_to(e.dof, e.value.shape) for e in estimates])
+    dof = np.array([clip_dof[groups == group].min(0) for group in range(len(variances))])
     total = variances.sum(0)
     with np.errstate(invalid="ignore", divide="ignore"):
         satterthwaite = np.where(total > 0, total**2 / (variances**2 / dof).sum(0), dof.sum(0))
@@ -137,5 +137,5 @@ def _error_over_clips(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
     count = int(groups.max()) + 1
     if count < 2:
         return np.full(values.shape[1], np.nan)
-    apart = summed(values - values.mean(0), groups)
-    return np.sqrt((apart**2).sum(0) * count / (count - 1)) / len(values)
+    deviation = summed(values - values.mean(0), groups)
+    return np.sqrt((deviation**2).sum(0) * count / (count - 1)) / len(values)

@@ -1,14 +1,16 @@
-"""When are there masks enough? Looks at a ranking while it is being measured.
+"""Early stopping: interim analyses of a ranking while it is measured.
 
-    separated   every one of the top k lies above every other concept (for these clips): tests of all differences hold
-                together at level alpha by Holm's correction; they are two-sided, since the same scores have said which
-                concepts are the top. At look l the level is alpha / (l (l + 1)), whose sum over all looks is alpha, so
-                that looking often does not find what is not there.
-    noise       the masks' share in the variance of a clip's estimates is at most a fifth (s² <= between / 4): more
-                masks on these clips would hardly help to know new clips.
+A ranking stops for one of two reasons:
 
-Beside it stands how stable the ranking is: Spearman's correlation between two repetitions of the measurement with other
-masks, foretold from the standard errors, with its 95 % interval.
+    separated   each of the top k concepts is significantly more important than every other concept (on these clips).
+                Holm's correction holds the level alpha for all differences together. The tests are two-sided, because
+                the same scores have chosen the top k. Analysis l uses the level alpha / (l (l + 1)). These levels sum
+                to alpha, so that many analyses do not raise the error rate.
+    noise       the masks contribute at most a fifth of the variance of a clip's estimates (s² <= between / 4): more
+                masks on these clips would hardly reduce the error for new clips.
+
+Each analysis also reports the stability of the ranking: Spearman's correlation between two repetitions of the
+measurement with other masks, predicted from the standard errors, with its 95 % interval.
 """
 
 from __future__ import annotations
@@ -18,26 +20,32 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vtcd_jax.base.statistics import exceedance
+from vtcd_jax.ablation.design import Design
+from vtcd_jax.base.statistics import survival
 
 from ..designs.hadamard import Hadamard
-from ..designs.random import Design, LeaveOneOut
+from ..designs.random import LeaveOneOut
 from .convergence import repetitions
 from .formulas import regression_masks
 from .result import Importance
 
 ALPHA = 0.05
-NOISE = 0.25  # masks' variance over clips' variance, below which masks are enough
-FIRST = 128  # masks at the first look at designs without blocks, at least
+NOISE = 0.25  # variance of the masks over that of the clips, below which there are enough masks
+FIRST = 128  # masks at the first analysis of designs without blocks, at least
 
 
 @dataclass(frozen=True)
-class Look:
-    """number: from 1.  masks: passes so far, over all clips.  top: k.
-    undecided: pairs (one of the top k, another concept) that the tests do not tell apart.
-    noise: variance of the masks over that between clips, each summed over concepts; NaN with one clip.
-    stability, low, high: correlation of the ranking with a repetition of it, and its interval.
-    reason: why to stop, or "" to go on.
+class InterimAnalysis:
+    """One interim analysis.
+
+    number:    from 1.
+    masks:     passes so far, over all clips.
+    top:       k.
+    undecided: pairs (one of the top k, another concept) that do not differ significantly.
+    noise:     variance of the masks over that between clips, each summed over concepts; NaN with one clip.
+    stability: correlation of the ranking with a repetition of it.
+    low, high: 95 % interval of the stability.
+    reason:    why to stop, or "" to continue.
     """
 
     number: int
@@ -51,32 +59,34 @@ class Look:
     reason: str
 
     def line(self) -> str:
-        """For people."""
-        state = self.reason or "going on"
+        """The analysis in one line."""
+        state = self.reason or "continues"
         return (
-            f"look {self.number}: {self.masks:,} passes, {self.undecided} pairs around the top {self.top} undecided, "
-            f"noise {self.noise:.2g} of the spread over clips, rank stability {self.stability:.3f} "
+            f"interim analysis {self.number}: {self.masks:,} passes, {self.undecided} pairs around the top {self.top} "
+            f"undecided, noise {self.noise:.2g} of the variance over clips, rank stability {self.stability:.3f} "
             f"({self.low:.3f} to {self.high:.3f}): {state}"
         )
 
 
-def look(importance: Importance, number: int, *, top: int = 10, alpha: float = ALPHA, seed: int = 0) -> Look:
-    """Judges a ranking after look ``number``."""
+def interim_analysis(
+    importance: Importance, number: int, *, top: int = 10, alpha: float = ALPHA, seed: int = 0
+) -> InterimAnalysis:
+    """Interim analysis ``number`` of a ranking."""
     top = min(top, len(importance.importance) - 1)
     undecided = undecided_pairs(importance, top, alpha / (number * (number + 1)))
-    noise = noise_share(importance)
+    noise = noise_fraction(importance)
     reason = ""
     if undecided == 0:
         reason = f"the top {top} are separated from the rest"
     elif noise <= NOISE:
-        reason = f"the noise of the masks is {noise:.2g} of the spread over clips, at most {NOISE} was asked"
+        reason = f"the noise of the masks is {noise:.2g} of the variance over clips (at most {NOISE} is required)"
     stable = stability(importance, np.random.default_rng(seed))
     passes = int(importance.masks.sum())
-    return Look(number, passes, top, undecided, noise, *stable, reason)
+    return InterimAnalysis(number, passes, top, undecided, noise, *stable, reason)
 
 
 def undecided_pairs(importance: Importance, top: int, alpha: float) -> int:
-    """Pairs (i of the top, j of the rest) whose difference Holm's procedure does not call positive."""
+    """Pairs (i of the top, j of the rest) whose difference is not significant by Holm's procedure."""
     order = importance.order()
     first, rest = order[:top], order[top:]
     value, variance = importance.importance, importance.se_masks**2
@@ -84,8 +94,10 @@ def undecided_pairs(importance: Importance, top: int, alpha: float) -> int:
     error = np.sqrt(variance[first][:, None] + variance[rest][None])
     dof = np.minimum(importance.dof_masks[first][:, None], importance.dof_masks[rest][None])
     with np.errstate(invalid="ignore", divide="ignore"):
-        p = np.where(error > 0, 2 * exceedance(gap / error, dof), np.where(gap > 0, 0.0, 1.0))
-    p = np.where(np.isfinite(gap) & np.isfinite(error), p, 1.0)  # what has no known error is not told apart
+        p = np.where(error > 0, 2 * survival(gap / error, dof), np.where(gap > 0, 0.0, 1.0))
+    p = np.where(
+        np.isfinite(gap) & np.isfinite(error), p, 1.0
+    )  # without a known error there is no significant difference
     return len(holm_open(p.ravel(), alpha))
 
 
@@ -96,9 +108,11 @@ def holm_open(p: np.ndarray, alpha: float) -> np.ndarray:
     return order[kept[0] :] if len(kept) else order[:0]
 
 
-def noise_share(importance: Importance) -> float:
-    """Σ variance of the masks / Σ variance between clips, over concepts; NaN with one clip or where the noise is not
-    known, inf without spread."""
+def noise_fraction(importance: Importance) -> float:
+    """Σ variance of the masks / Σ variance between clips, over concepts.
+
+    NaN with one clip or where the noise is unknown; inf where clips do not differ.
+    """
     masks = float((importance.se_masks**2).sum())
     between = float((importance.se_videos**2).sum()) - masks
     if np.isnan(between):
@@ -108,19 +122,19 @@ def noise_share(importance: Importance) -> float:
 
 def stability(importance: Importance, generator: np.random.Generator) -> tuple[float, float, float]:
     """(mean, 2.5 %, 97.5 %) of Spearman's correlation between two repetitions of the importance; NaN where its noise is
-    not known."""
+    unknown."""
     value, error = importance.importance, importance.se_masks
     if not (np.isfinite(value) & np.isfinite(error)).all():
         return float("nan"), float("nan"), float("nan")
-    foretold = repetitions(value, error, (error, error), generator)
-    low, high = np.quantile(foretold, [0.025, 0.975])
-    return float(np.mean(foretold)), float(low), float(high)
+    predicted = repetitions(value, error, (error, error), generator)
+    low, high = np.quantile(predicted, [0.025, 0.975])
+    return float(np.mean(predicted)), float(low), float(high)
 
 
-def looks(design: Design, present: np.ndarray) -> Iterator[np.ndarray]:
-    """Rows of each clip, int [video], at every look: twice as many (whole blocks where there are some) each time.
+def interim_rows(design: Design, present: np.ndarray) -> Iterator[np.ndarray]:
+    """Rows of each clip, int [video], at each interim analysis: twice as many each time, whole blocks if possible.
 
-    present: bool [video, concept]. The last look has all rows.
+    present: bool [video, concept]. The last analysis has all rows.
     """
     ends = np.array([design.count(row) for row in present])
     units = np.array([_unit(design, row) for row in present])
@@ -133,7 +147,7 @@ def looks(design: Design, present: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _unit(design: Design, present: np.ndarray) -> int:
-    """Rows of a clip at the first look: a block, or enough for least squares; leave-one-out is read whole."""
+    """Rows of a clip at the first analysis: a block, or enough for least squares; leave-one-out is read whole."""
     if isinstance(design, LeaveOneOut):
         return design.count(present)
     if isinstance(design, Hadamard) and design.blocks(present):

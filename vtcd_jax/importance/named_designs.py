@@ -1,0 +1,80 @@
+"""Designs by name, checked against the estimator."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vtcd_jax.ablation import Design
+from vtcd_jax.base.errors import InputError
+from vtcd_jax.base.random import Seed, as_key
+from vtcd_jax.concepts import Concepts
+
+from .designs import Bernoulli, Hadamard, LeaveOneOut, Paired, Random
+from .designs.random import check_ratio, removed_count
+from .estimation.estimators import ESTIMATORS, ORIGINALS
+
+DESIGNS = ("folded-hadamard", "hadamard", "paired", "bernoulli", "random", "heads", "leave-one-out")
+UNBALANCED = ("bernoulli", "random")  # designs that can remove another fraction than a half
+
+
+def make_design(
+    name: str, key: Seed, masks: int, *, concepts: Concepts, ratio: float = 0.5, estimator: str | None = None
+) -> Design:
+    """A design by name. For "paper" and "released", "random" is that of the originals: absent concepts are removed
+    too, and every mask removes equally many.
+
+    Raises InputError for an unknown name, for a ratio other than a half where the design has none, for one that removes
+    no concept, and for an estimator that does not fit the design.
+    """
+    if name not in DESIGNS:
+        raise InputError(f"unknown design {name!r}; known: {', '.join(DESIGNS)}")
+    check_design_ratio(name, ratio)
+    check_estimator(name, estimator)
+    key = as_key(key)
+    if name == "random" and estimator in ORIGINALS:
+        removed_count(len(concepts), ratio)
+        return Random(key, masks, ratio, "all")
+    if name == "random":
+        return Random(key, masks, ratio)
+    if name == "bernoulli":
+        return Bernoulli(key, masks, ratio)
+    if name == "paired":
+        return Paired(key, masks)
+    if name == "leave-one-out":
+        return LeaveOneOut(len(concepts))
+    groups = head_groups(concepts) if name == "heads" else None
+    return Hadamard(key, masks, folded=name != "hadamard", groups=groups)
+
+
+def default_design(estimator: str | None) -> str:
+    """The random design for the estimators "paper" and "released", else folded-hadamard."""
+    return "random" if estimator in ORIGINALS else "folded-hadamard"
+
+
+def check_estimator(design: str, estimator: str | None) -> None:
+    """Raises InputError for an unknown estimator, and for one that does not fit a design. None: what fits.
+
+    "paper" and "released" compare concepts by sums over all clips. An absent concept must be removable too; otherwise
+    its rank depends on the number of clips that have it.
+    """
+    if estimator is None:
+        return
+    if estimator not in ESTIMATORS:
+        raise InputError(f"unknown estimator {estimator!r}; known: {', '.join(ESTIMATORS)}")
+    if estimator in ORIGINALS and design != "random":
+        raise InputError(f"--estimator {estimator} needs --design random, not {design}; leave out --design")
+    if (estimator == "drop") != (design == "leave-one-out"):
+        raise InputError(f"estimator {estimator!r} does not fit design {design!r}; leave out one of them")
+
+
+def check_design_ratio(design: str, ratio: float) -> None:
+    """Raises InputError for a fraction of removed concepts that a design does not support."""
+    check_ratio(ratio)
+    if ratio != 0.5 and design not in UNBALANCED:
+        raise InputError(f"--ratio {ratio}: design {design!r} has a fixed ratio; choose --design random or bernoulli")
+
+
+def head_groups(concepts: Concepts) -> np.ndarray:
+    """int [concept]: a number for each (site, head)."""
+    heads = np.stack([concepts.site, concepts.head], axis=1)
+    return np.unique(heads, axis=0, return_inverse=True)[1].ravel()
