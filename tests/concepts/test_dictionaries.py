@@ -39,6 +39,9 @@ from vtcd_jax.concepts.settings import METHODS
 from vtcd_jax.data.clips import Clips
 from vtcd_jax.models import InputError
 from vtcd_jax.models.families.videomae import VideoMAEConfig
+from vtcd_jax.runs import MemoryStore, Work
+
+pytestmark = pytest.mark.compile
 
 SAMPLES, FEATURES, CONCEPTS, STEPS = 12, 5, 4, 60
 MONOTONE = tuple(method for method in METHODS if method != "top-k")
@@ -247,15 +250,12 @@ def test_a_sample_belongs_where_its_weight_code_or_part_is_largest(fitted):
     np.testing.assert_array_equal(found[:, 0], fits.weights[:, 0])
 
 
-class Segments(dict):
-    """Remembers what SLIC found, so that several discoveries share it, and nothing else."""
-
-    def read_block(self, name):
-        return self.get(name)
+class Segments(MemoryStore):
+    """Keeps what SLIC found, so that several discoveries share it, and nothing else."""
 
     def write_block(self, name, arrays):
         if name.startswith("segment"):
-            self[name] = arrays
+            super().write_block(name, arrays)
 
 
 def test_discovery_disk_and_new_clips_go_the_same_way(tmp_path):
@@ -263,18 +263,18 @@ def test_discovery_disk_and_new_clips_go_the_same_way(tmp_path):
     sizes = {"image_size": 16, "patch_size": 4, "num_frames": 4, "width": 16, "depth": 1, "num_heads": 2}
     model = models.build(VideoMAEConfig(**sizes, num_classes=3), key=jax.random.key(0), name="tiny")
     video = np.random.default_rng(0).integers(0, 255, (3, 4, 16, 16, 3), np.uint8)
-    clips, memory = Clips.make(video, ["a", "b", "c"]), Segments()
+    clips, work = Clips.make(video, ["a", "b", "c"]), Work(store=Segments())
     nmf = NmfConfig(elbow=ElbowRule(rule="fixed", number=3), max_steps=300, restarts=2, refits=0, active=2)
     for method, words in (("k-means", "nearest centre"), ("top-k", "encoder")):
-        concepts = discover(model, clips, nmf=replace(nmf, method=method), memory=memory)
+        concepts = discover(model, clips, nmf=replace(nmf, method=method), work=work)
         assert (concepts.encoder is not None) == (method == "top-k") and (concepts.count() > 0).all()
         save_concepts(concepts, tmp_path / method)
-        again = assign(model, clips, load_concepts(tmp_path / method), memory=memory)
+        again = assign(model, clips, load_concepts(tmp_path / method), work=work)
         np.testing.assert_array_equal(again.assignment, concepts.assignment)
         np.testing.assert_allclose(again.error, concepts.error, atol=1e-4)
         assert again.settings["assigned"] == words
     with pytest.raises(InputError, match="features >= 0"):
-        discover(model, clips, nmf=replace(nmf, method="nmf"), memory=memory)
+        discover(model, clips, nmf=replace(nmf, method="nmf"), work=work)
 
 
 def test_bad_input_is_refused(fitted):

@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import silhouette_samples as sklearn_silhouettes
 
-from vtcd_jax.concepts.clustering.kmeans import kmeans
+from vtcd_jax.concepts.clustering.kmeans import kmeans, plus_plus
 from vtcd_jax.concepts.clustering.silhouettes import silhouette, silhouette_samples
+
+pytestmark = pytest.mark.compile
 
 CLUSTERS = {"a": 5, "b": 7, "c": 3, "d": 3}
 
@@ -74,3 +76,17 @@ def test_silhouettes_equal_those_of_scikit_learn(seed, groups):
 
 def test_one_group_has_no_silhouette():
     assert np.isnan(silhouette(jnp.ones((4, 2)), jnp.zeros(4, jnp.int32), groups=3))
+
+
+@pytest.mark.parametrize("padded", [30, 48, 64])
+def test_draws_depend_on_the_samples_drawn_for_and_not_on_padding(padded):
+    """Seeds are compared, which are samples, and so equal to the last bit."""
+    X = np.random.default_rng(4).normal(size=(30, 3)).astype(np.float32)
+    wide = np.concatenate([X, np.full((padded - 30, 3), 9, np.float32)])
+    noise = np.asarray(jax.random.gumbel(jax.random.key(5), (6, 30)))
+    seeds = plus_plus(jnp.asarray(wide), jnp.arange(padded) < 30, jax.random.key(5), 6, 30)
+    expected, distance = [X[noise[0].argmax()]], np.full(30, np.inf)
+    for row in noise[1:]:
+        distance = np.minimum(distance, ((X - expected[-1]) ** 2).sum(-1))
+        expected.append(X[(np.log(np.maximum(distance, np.finfo(np.float32).tiny)) + row).argmax()])
+    np.testing.assert_array_equal(seeds, expected)

@@ -10,6 +10,8 @@ from vtcd_jax.concepts import ElbowRule, NmfConfig, SlicConfig
 from vtcd_jax.concepts.clustering.number_of_concepts import choose_numbers, head_keys, paper_number, released_number
 from vtcd_jax.models import InputError
 
+pytestmark = pytest.mark.compile
+
 
 @pytest.mark.parametrize("case", "abcd")
 def test_the_released_rule_on_the_reference_objectives_is_exact(golden, case):

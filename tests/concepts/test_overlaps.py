@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from vtcd_jax.concepts import Concepts, Tubelets, best_overlap, overlap, random_groups, random_overlaps
+from vtcd_jax.concepts.labels import Labels
 from vtcd_jax.concepts.proposals import token_ids
 from vtcd_jax.concepts.tubelets.pooling import resize_labels
 from vtcd_jax.models import InputError
 
-GRID, SLIC_GRID = (2, 3, 3), (4, 6, 6)
+SITE, GRID, SLIC_GRID = "block_0/attn/key", (2, 3, 3), (4, 6, 6)
 
 
 def planted(videos, seed=0):
@@ -34,13 +35,13 @@ def planted(videos, seed=0):
     tubelets = Tubelets(np.zeros_like(head), head, video, label, size, feature)
     concept = np.where(head == 0, label % 2, np.where(label == 1, 2, 3)).astype(np.int32)
     return Concepts(
-        sites=("block_0/attn/key",), grid=GRID, slic_grid=SLIC_GRID,
+        sites=(SITE,), grid={SITE: GRID}, slic_grid={SITE: SLIC_GRID},
         site=np.zeros(4, np.int32), head=np.array([0, 0, 1, 1], np.int32), number=np.array([1, 2, 1, 2], np.int32),
         dictionary=np.ones((4, 3), np.float32), tubelets=tubelets, assignment=concept,
         weights=np.ones(len(rows), np.float32),
         memberships=np.ones((len(rows), 1), np.float32),
-        ids=token_ids(tubelets, concept, {"block_0/attn/key": labels}, ("block_0/attn/key",), GRID, "nearest"),
-        labels={"block_0/attn/key": labels}, silhouette=np.ones(4, np.float32), error=np.ones(4, np.float32),
+        ids=token_ids(tubelets, concept, Labels.of({SITE: labels}), (SITE,), {SITE: GRID}, "nearest"),
+        labels=Labels.of({SITE: labels}), silhouette=np.ones(4, np.float32), error=np.ones(4, np.float32),
         converged=np.ones(4, bool), video_names=tuple(map(str, range(videos))),
         video_hashes=tuple(map(str, range(videos))),
     )  # fmt: skip

@@ -15,6 +15,8 @@ from vtcd_jax.concepts.stability import matched
 from vtcd_jax.concepts.types import Concepts, Tubelets
 from vtcd_jax.models.families.videomae import VideoMAEConfig
 
+pytestmark = pytest.mark.compile
+
 FIXED = NmfConfig(elbow=ElbowRule("fixed", number=3), max_steps=100, restarts=2, refits=0)
 
 

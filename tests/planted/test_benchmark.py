@@ -13,12 +13,14 @@ from vtcd_jax.concepts import ElbowRule, NmfConfig, SlicConfig
 from vtcd_jax.models import InputError
 from vtcd_jax.planted.network.truth import GRID, SITES
 
+pytestmark = pytest.mark.compile
+
 FEW = planted.VtcdSettings(
     masks=48,
     slic=SlicConfig(resolution="token", proposals="crops"),
     nmf=NmfConfig(elbow=ElbowRule(rule="fixed", number=3), restarts=1, max_steps=40),
 )
-SMALL = planted.Settings(clips=8, seeds=1, steps=4, deals=2)
+SMALL = planted.Settings(clips=8, seeds=1, steps=4, controls=2)
 
 
 def test_vtcd_is_judged_and_the_figures_are_the_same_again():
@@ -52,7 +54,7 @@ def own(rank) -> planted.Method:
 def test_an_own_method_over_two_seeds():
     """Found for certain, and ranked by chance: one claim holds, another does not."""
     mine = own(lambda model, clips, concepts, key: jax.random.normal(key, (len(concepts),)))
-    report = planted.benchmark({"mine": mine}, planted.Settings(clips=8, seeds=2, steps=4, deals=2))
+    report = planted.benchmark({"mine": mine}, planted.Settings(clips=8, seeds=2, steps=4, controls=2))
     found, control = report.figures["mine"]["found"], report.figures["mine"]["control"]
     assert found["iou/upper left"].values == found["own_head/upper left"].values == (1, 1)
     assert found["iou/mean"].low > control["iou/mean"].high

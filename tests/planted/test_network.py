@@ -9,8 +9,11 @@ import pytest
 from vtcd_jax import planted
 from vtcd_jax.data import clip_inputs
 from vtcd_jax.models import Edit, Inputs, forward
-from vtcd_jax.planted.network.network import CHANNELS, WEIGHTS, stream
+from vtcd_jax.planted.network import stream
+from vtcd_jax.planted.network.network import CHANNELS, WEIGHTS
 from vtcd_jax.planted.network.truth import ACTING, GRID, SITES
+
+pytestmark = pytest.mark.compile
 
 IDLE = [(site, head) for site in SITES for head in range(2) if (site, head) not in ACTING]
 # What each property's key channel is: (site, head, channel).
@@ -58,7 +61,7 @@ def test_hiding_marked_tokens_changes_the_logit_by_the_planned_amount(run, clips
             ({motion: half, colour: moving}, (n // 2, n)),
         ):  # fmt: skip
             logits = run(video, hide)
-            assert logits[label] == pytest.approx(planted.own_logit(n, *removed), rel=0.015)
+            assert logits[label] == pytest.approx(planted.planted_logit(n, *removed), rel=0.015)
             assert logits.argmax() == label
 
 
@@ -70,18 +73,18 @@ def test_the_classes_differ_by_the_signs_of_what_is_detected(run, clips):
 
 def test_heads_that_only_detect_change_nothing_at_all(run, clips):
     for video in (0, 3):
-        untouched = run(video, {})
+        unmodified = run(video, {})
         for place in IDLE:
-            np.testing.assert_array_equal(run(video, {place: np.ones(GRID, bool)}), untouched)
+            np.testing.assert_array_equal(run(video, {place: np.ones(GRID, bool)}), unmodified)
 
 
 def test_other_tokens_of_the_heads_that_act_change_next_to_nothing(run, clips):
     tokens = planted.token_masks(clips)
     for video, label in enumerate(clips.labels):
         others = ~(tokens["right"] | tokens["left"])[video]
-        untouched = run(video, {})
+        unmodified = run(video, {})
         for place in ACTING:
-            assert abs(run(video, {place: others})[label] - untouched[label]) < 0.01
+            assert abs(run(video, {place: others})[label] - unmodified[label]) < 0.01
 
 
 def test_keys_tell_the_tokens_of_their_property(keys, clips):

@@ -10,7 +10,7 @@ from vtcd_jax import planted
 from vtcd_jax.importance import Support, scores
 from vtcd_jax.planted.evaluation import recovery, trials
 from vtcd_jax.planted.evaluation.judging import Interval, above, better, interval
-from vtcd_jax.planted.evaluation.methods import dealt
+from vtcd_jax.planted.evaluation.methods import permuted_concepts
 from vtcd_jax.planted.network.analytic import planned_importance, planned_scores
 from vtcd_jax.planted.network.truth import ACTING, GRID, SITES, planned_drops
 
@@ -76,9 +76,9 @@ def test_figures_of_the_right_answer(clips):
     assert figures["density/mean"] == pytest.approx(1, abs=0.05)
 
 
-def test_dealt_tokens_keep_their_heads_and_numbers(clips):
+def test_permuted_tokens_keep_their_heads_and_numbers(clips):
     concepts = oracle(clips)
-    mixed = dealt(concepts, jax.random.key(0))
+    mixed = permuted_concepts(concepts, jax.random.key(0))
     for site, ids in concepts.ids.items():
         for video in range(len(clips)):
             for head in range(2):

@@ -7,40 +7,45 @@ one. Concepts of another method get that method's codes (``dictionaries.encode``
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vtcd_jax.data.clips import Clips
+from vtcd_jax.data.clips import ClipSource
 from vtcd_jax.models import InputError, Model
+from vtcd_jax.runs import Step, Work
 
-from .cache import Memory
 from .dictionaries import encode_padded, reconstruct
 from .discovery import mean_silhouettes
+from .labels import Grid
 from .proposals import (
-    Progress,
+    Site,
     check_sites,
+    padded_concepts,
     padded_features,
     padded_rows,
+    padded_samples,
     segment,
     token_ids,
-    volume_size,
+    volume_sizes,
     widest,
 )
 from .settings import Method, SlicConfig
 from .types import Concepts, Tubelets
 
+ASSIGN = Step("assign", "held-out concepts", "layer")
+
 
 def assign(
     model: Model,
-    clips: Clips,
+    clips: ClipSource,
     concepts: Concepts,
     *,
-    progress: Progress | None = None,
     workers: int | None = None,
-    memory: Memory | None = None,
+    work: Work = Work(),
 ) -> Concepts:
     """The same concepts (ids, names, dictionary) on new clips; a concept may have no tubelet there.
 
@@ -50,20 +55,16 @@ def assign(
     if not len(clips):
         raise InputError("no clips to find concepts in")
     names, config = concepts.sites, slic_config(concepts)
-    grid, heads = check_sites(model, names)
-    if grid != tuple(concepts.grid) or volume_size(model, grid, config) != tuple(concepts.slic_grid):
-        raise InputError(f"the model's tokens are {grid}, those of the concepts {concepts.grid}; use the same model")
-    tubelets, labels = segment(model, clips, names, config, workers=workers, progress=progress, memory=memory)
-    if tubelets.feature.shape[1] != concepts.dictionary.shape[1]:
-        raise InputError("features and dictionary differ in channels; use the model the concepts were found in")
+    shapes = check_sites(model, names)
+    _check_fit(shapes, volume_sizes(model, names, config), concepts)
+    tubelets, labels = segment(model, clips, names, config, workers=workers, work=work)
     assignment = np.full(len(tubelets), -1, np.int32)
     weights = np.zeros(len(tubelets), np.float32)
     memberships = np.zeros((len(tubelets), int(concepts.number.max())), np.float32)
     silhouette, error = np.full((2, len(concepts)), np.nan, np.float32)
     for s, name in enumerate(names):
-        _assign_site(s, heads[name], tubelets, concepts, assignment, weights, memberships, silhouette, error)
-        if progress:
-            progress("assign", s + 1, len(names))
+        _assign_site(s, shapes[name].heads, tubelets, concepts, assignment, weights, memberships, silhouette, error)
+        work.progress(ASSIGN, s + 1, len(names))
     return Concepts(
         sites=names,
         grid=concepts.grid,
@@ -76,7 +77,7 @@ def assign(
         assignment=assignment,
         weights=weights,
         memberships=memberships,
-        ids=token_ids(tubelets, assignment, labels, names, grid, config.grid_rule),
+        ids=token_ids(tubelets, assignment, labels, names, concepts.grid, config.grid_rule),
         labels=labels,
         silhouette=silhouette,
         error=error,
@@ -87,7 +88,18 @@ def assign(
         encoder=concepts.encoder,
         stability_seeds=concepts.stability_seeds,
         stability_clips=concepts.stability_clips,
+        channels=concepts.channels,
     )
+
+
+def _check_fit(shapes: Mapping[str, Site], sizes: Mapping[str, Grid], concepts: Concepts) -> None:
+    """Raises InputError where a site of the model is not as it was where the concepts were found."""
+    for s, (name, site) in enumerate(shapes.items()):
+        model = (site.grid, site.channels, sizes[name])
+        known = (concepts.grid[name], concepts.width(s), concepts.slic_grid[name])
+        for what, one, other in zip(("tokens", "channels", "SLIC volumes"), model, known, strict=True):
+            if one != other:
+                raise InputError(f"{name}: {what} of the model are {one}, of the concepts {other}; use the same model")
 
 
 def slic_config(concepts: Concepts) -> SlicConfig:
@@ -126,17 +138,19 @@ def _assign_site(
     error: np.ndarray,
 ) -> None:
     """Fills in the five result arrays for one site, all heads in one compiled call."""
-    rows = padded_rows(tubelets, site, heads, widest(tubelets))
+    rows = padded_rows(tubelets, site, heads, padded_samples(widest(tubelets)))
     own = [np.flatnonzero((concepts.site == site) & (concepts.head == head)) for head in range(heads)]
     missing = [str(head) for head in range(heads) if not len(own[head])]
     if missing:
         raise InputError(f"no concepts for site {concepts.sites[site]}, head {', '.join(missing)}")
     _, counts = np.unique(np.stack([concepts.site, concepts.head]), axis=1, return_counts=True)
-    dictionary = _per_head(concepts.dictionary, own, int(counts.max()))
-    encoder = None if concepts.encoder is None else _per_head(concepts.encoder, own, int(counts.max()))
-    used = jnp.asarray([len(ids) for ids in own])
-    X, (method, active) = padded_features(tubelets, rows), _method(concepts)
-    found = _codes(jnp.asarray(X), jnp.asarray(rows >= 0), used, dictionary, encoder, method=method, active=active)
+    channels = concepts.width(site)
+    most = padded_concepts(int(counts.max()))
+    dictionary = _per_head(concepts.dictionary[:, :channels], own, most)
+    encoder = None if concepts.encoder is None else _per_head(concepts.encoder[:, :channels], own, most)
+    used = np.array([len(ids) for ids in own], np.int32)
+    X, (method, active) = padded_features(tubelets, rows, channels), _method(concepts)
+    found = _codes(X, rows >= 0, used, dictionary, encoder, method=method, active=active)
     codes, errors = (np.asarray(a) for a in found)
     chosen = np.where(rows >= 0, codes.argmax(-1), -1).astype(np.int32)
     widths = mean_silhouettes(X, chosen, dictionary.shape[1])
@@ -148,12 +162,12 @@ def _assign_site(
         silhouette[ids], error[ids] = widths[head], errors[head]
 
 
-def _per_head(values: np.ndarray, own: list[np.ndarray], most: int) -> jax.Array:
-    """Rows [concept, channel] dealt to their heads: [head, concept, channel], zero where a head has fewer."""
-    dealt = np.zeros((len(own), most, values.shape[1]), np.float32)
+def _per_head(values: np.ndarray, own: list[np.ndarray], most: int) -> np.ndarray:
+    """Rows [concept, channel] sorted to their heads: [head, concept, channel], zero where a head has fewer."""
+    of_head = np.zeros((len(own), most, values.shape[1]), np.float32)
     for head, ids in enumerate(own):
-        dealt[head, : len(ids)] = values[ids]
-    return jnp.asarray(dealt)
+        of_head[head, : len(ids)] = values[ids]
+    return of_head
 
 
 @partial(jax.jit, static_argnames=("method", "active"))

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from vtcd_jax.base.errors import InputError
-from vtcd_jax.base.keys import Seed, as_key
+from vtcd_jax.base.random import Seed, as_key
 
 from .proposals import token_ids
 from .types import Concepts

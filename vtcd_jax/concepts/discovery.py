@@ -7,40 +7,47 @@ Kowal et al. (2024), §4.1-4.2. Heads are independent: a concept lives in one he
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from functools import partial
 from importlib.metadata import version
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from vtcd_jax.data.clips import Clips
-from vtcd_jax.models import InputError, Model, Seed, as_key
+from vtcd_jax.base.random import Seed, as_key
+from vtcd_jax.data.clips import ClipSource
+from vtcd_jax.models import InputError, Model, fingerprint
+from vtcd_jax.runs import Step, Work
+from vtcd_jax.runs.blocks import Arrays
 
-from .cache import Arrays, Memory, each_head, key_of, model_hash, site_name
+from .cache import each_head, key_of, site_name
 from .clustering.number_of_concepts import choose_numbers, head_keys
 from .clustering.silhouettes import silhouette
 from .dictionaries import fit_heads, memberships
 from .dictionaries.convex_nmf import Factorization
 from .dictionaries.fitting import checked_for
+from .labels import Labels
 from .proposals import (
-    Progress,
+    Site,
     check_sites,
     concept_sites,
     features,
     padded_features,
     padded_rows,
+    padded_samples,
     segment,
     token_ids,
-    volume_size,
+    widened,
     widest,
 )
 from .settings import NmfConfig, SlicConfig
-from .stability import stability
+from .stability import most_concepts, stability
 from .types import Concepts, Tubelets
+
+COUNT = Step("count", "number of concepts", "layer")
+FACTORISE = Step("factorise", "concepts", "layer")
 
 
 class _Layer(NamedTuple):
@@ -68,42 +75,40 @@ class _Head(NamedTuple):
 
 def discover(
     model: Model,
-    clips: Clips,
+    clips: ClipSource,
     *,
     sites: str | Sequence[str] | None = None,
     slic: SlicConfig | None = None,
     nmf: NmfConfig | None = None,
     key: Seed | None = None,
-    progress: Progress | None = None,
     workers: int | None = None,
-    memory: Memory | None = None,
+    work: Work = Work(),
 ) -> Concepts:
     """Concepts of every head of the given sites on a set of clips.
 
-    sites:    one or more per-head sites (or streams, each one head) of one grid; None: the keys of all (encoder)
-              blocks.
+    sites:    one or more per-head sites (or streams, each one head), of any grids and channels; None: the keys of all
+              (encoder) blocks.
     slic:     how features become tubelets.   nmf: how tubelets become concepts.
     key:      seed of k-means (a whole number or a key), folded per site and head; None: 0. Equal ones give equal
               concepts.
-    progress: called as progress(stage, done, total) with stages "segment", "count", "factorise", "stability".
     workers:  threads for SLIC; changes no result.
-    memory:   keeps every head's tubelets of a clip, number, dictionary and stability as they are done; an equal call
-              that was interrupted goes on from there (``memory``).
+    work:     keeps every head's tubelets of a clip, number, dictionary and stability as they are done; an equal call
+              that was interrupted continues from there (``cache``).
 
     Concepts that no tubelet chose are dropped and the others renumbered. Raises InputError for no clips,
     unknown sites, features that are not finite, and features below zero with ``NmfConfig(method="nmf")``.
     """
     slic, nmf, key = slic or SlicConfig(), nmf or NmfConfig(), as_key(0 if key is None else key)
     names = concept_sites(model) if sites is None else (sites,) if isinstance(sites, str) else tuple(sites)
-    grid, heads = check_sites(model, names)
+    shapes = check_sites(model, names)
     if not len(clips):
         raise InputError("no clips to discover concepts in")
     check_features(model, clips, names, nmf)
-    tubelets, labels = segment(model, clips, names, slic, workers=workers, progress=progress, memory=memory)
+    tubelets, labels = segment(model, clips, names, slic, workers=workers, work=work)
     seed = np.asarray(jax.random.key_data(key)).tolist()
-    question = None if memory is None else key_of(model_hash(model), clips.hashes, names, slic, nmf, seed)
-    layers = _choose(tubelets, names, heads, nmf, key, progress, memory, question)
-    found = _factorise(tubelets, names, layers, nmf, progress, memory, question)
+    question = None if work.store is None else key_of(fingerprint(model), clips.hashes, names, slic, nmf, seed)
+    layers = _choose(tubelets, shapes, nmf, key, work, question)
+    found = _factorise(tubelets, shapes, layers, nmf, work, question)
     settings = {
         "model": model.name,
         "slic": asdict(slic),
@@ -111,11 +116,11 @@ def discover(
         "key": seed,
         "versions": {name: version(name) for name in ("jax", "numpy", "scikit-image")},
     }
-    concepts = _gather(found, tubelets, labels, names, grid, volume_size(model, grid, slic), settings, clips)
-    return concepts if not nmf.refits else _judged(concepts, nmf, key, progress, memory, question)
+    concepts = _gather(found, tubelets, labels, shapes, settings, clips)
+    return concepts if not nmf.refits else _judged(concepts, nmf, key, work, question)
 
 
-def check_features(model: Model, clips: Clips, names: Sequence[str], nmf: NmfConfig) -> None:
+def check_features(model: Model, clips: ClipSource, names: Sequence[str], nmf: NmfConfig) -> None:
     """Raises InputError where the first clip's features show, before anything is segmented, that the method of ``nmf``
     cannot take them: below zero for "nmf"."""
     if nmf.method == "nmf":
@@ -127,61 +132,58 @@ def _judged(
     concepts: Concepts,
     nmf: NmfConfig,
     key: jax.Array,
-    progress: Progress | None,
-    memory: Memory | None,
+    work: Work,
     question: str | None,
 ) -> Concepts:
     """The concepts with their stability."""
     own = jax.random.fold_in(key, zlib.crc32(b"stability"))
-    found = stability(concepts, nmf, own, fits=nmf.refits, progress=progress, memory=memory, question=question)
+    found = stability(concepts, nmf, own, fits=nmf.refits, work=work, question=question)
     return replace(concepts, stability_seeds=found.seeds, stability_clips=found.clips)
 
 
 def _choose(
     tubelets: Tubelets,
-    names: Sequence[str],
-    heads: dict[str, int],
+    shapes: Mapping[str, Site],
     nmf: NmfConfig,
     key: jax.Array,
-    progress: Progress | None,
-    memory: Memory | None,
+    work: Work,
     question: str | None,
 ) -> list[_Layer]:
-    """Number of concepts and k-means labels for every head, site by site. question: names what a memory keeps."""
-    width, layers = widest(tubelets), []
-    for s, name in enumerate(names):
-        rows = padded_rows(tubelets, s, heads[name], width)
-        keys = head_keys(jax.random.fold_in(key, zlib.crc32(name.encode())), heads[name])
+    """Number of concepts and k-means labels for every head, site by site. question: in the names of the blocks."""
+    drawn, layers = widest(tubelets), []
+    for s, (name, site) in enumerate(shapes.items()):
+        rows = padded_rows(tubelets, s, site.heads, padded_samples(drawn))
+        keys = head_keys(jax.random.fold_in(key, zlib.crc32(name.encode())), site.heads)
+        X = padded_features(tubelets, rows, site.channels)
 
-        def choose(which: list[int], rows: np.ndarray = rows, keys: jax.Array = keys) -> list[Arrays]:
-            own = rows[which]
+        def choose(
+            which: list[int], X: np.ndarray = X, rows: np.ndarray = rows, keys: jax.Array = keys
+        ) -> list[Arrays]:
             numbers, labels = choose_numbers(
-                padded_features(tubelets, own), own >= 0, keys[np.asarray(which)], nmf.elbow,
-                restarts=nmf.restarts, kmeans_steps=nmf.kmeans_steps,
+                X[which], rows[which] >= 0, keys[np.asarray(which)], nmf.elbow,
+                restarts=nmf.restarts, kmeans_steps=nmf.kmeans_steps, drawn=drawn,
             )  # fmt: skip
             return [{"number": np.asarray(k), "labels": start} for k, start in zip(numbers, labels, strict=True)]
 
-        found = each_head(memory, f"choose/{question}-{site_name(name)}", heads[name], choose)
+        found = each_head(work, f"choose/{question}-{site_name(name)}", site.heads, choose)
         layers.append(_Layer(rows, *(np.stack([head[kind] for head in found]) for kind in ("number", "labels"))))
-        if progress:
-            progress("count", s + 1, len(names))
+        work.progress(COUNT, s + 1, len(shapes))
     return layers
 
 
 def _factorise(
     tubelets: Tubelets,
-    names: Sequence[str],
+    shapes: Mapping[str, Site],
     layers: list[_Layer],
     nmf: NmfConfig,
-    progress: Progress | None,
-    memory: Memory | None,
+    work: Work,
     question: str | None,
 ) -> list[list[_Head]]:
-    """The dictionaries of all heads with one compiled program; site -> head -> concepts."""
-    concepts = max(int(layer.numbers.max()) for layer in layers)
+    """The dictionaries of all heads, with one compiled program for equal channels; site -> head -> concepts."""
+    concepts = most_concepts(max(int(layer.numbers.max()) for layer in layers), nmf)
     found = []
-    for s, layer in enumerate(layers):
-        X = padded_features(tubelets, layer.rows)
+    for (name, site), layer in zip(shapes.items(), layers, strict=True):
+        X = padded_features(tubelets, layer.rows, site.channels)
 
         def factorise(which: list[int], X: np.ndarray = X, layer: _Layer = layer) -> list[Arrays]:
             fit = fit_heads(
@@ -191,18 +193,17 @@ def _factorise(
             parts = {f.name: np.asarray(value) for f in fields(fit) if (value := getattr(fit, f.name)) is not None}
             return [{name: value[i] for name, value in parts.items()} for i in range(len(which))]
 
-        known = each_head(memory, f"factorise/{question}-{site_name(names[s])}", len(X), factorise)
-        parts = {name: np.stack([head[name] for head in known]) for name in known[0]}
+        known = each_head(work, f"factorise/{question}-{site_name(name)}", site.heads, factorise)
+        parts = {field: np.stack([head[field] for head in known]) for field in known[0]}
         fit = Factorization(**{f.name: parts.get(f.name) for f in fields(Factorization)})  # type: ignore[arg-type]
         _check(fit)
-        deciding = np.asarray(memberships(fit, nmf.method, nmf.assignment))  # [head, sample, concept]
+        deciding = memberships(fit, nmf.method, nmf.assignment)  # [head, sample, concept]
         chosen = np.where(layer.rows >= 0, deciding.argmax(-1), -1).astype(np.int32)
         widths = mean_silhouettes(X, chosen, concepts)
         found.append(
             [_head(h, layer.rows[h], chosen[h], deciding[h], fit, float(widths[h])) for h in range(len(layer.rows))]
         )
-        if progress:
-            progress("factorise", s + 1, len(layers))
+        work.progress(FACTORISE, len(found), len(layers))
     return found
 
 
@@ -227,7 +228,7 @@ def mean_silhouettes(X: np.ndarray, labels: np.ndarray, groups: int) -> np.ndarr
     """float32 [head]: mean silhouette of each head's labels [head, sample] (-1 for padding); nan where
     undefined.
     """
-    return np.asarray(_mean_silhouettes(jnp.asarray(X), jnp.asarray(labels), groups=groups))
+    return np.asarray(_mean_silhouettes(X, labels, groups=groups))
 
 
 @partial(jax.jit, static_argnames="groups")
@@ -238,12 +239,10 @@ def _mean_silhouettes(X: jax.Array, labels: jax.Array, *, groups: int) -> jax.Ar
 def _gather(
     found: list[list[_Head]],
     tubelets: Tubelets,
-    labels: dict[str, np.ndarray],
-    names: tuple[str, ...],
-    grid: tuple[int, int, int],
-    slic_grid: tuple[int, int, int],
+    labels: Labels,
+    shapes: Mapping[str, Site],
     settings: dict,
-    clips: Clips,
+    clips: ClipSource,
 ) -> Concepts:
     """Numbers the concepts of all heads through and puts everything into one result."""
     assignment = np.full(len(tubelets), -1, np.int32)
@@ -263,12 +262,14 @@ def _gather(
             for name, value in zip(columns, values, strict=True):
                 columns[name] += list(range(1, k + 1)) if name == "number" else [value] * k
     encoders = [part.encoder for layer in found for part in layer if part.encoder is not None]
+    names, grid = tuple(shapes), {name: site.grid for name, site in shapes.items()}
+    most = max(site.channels for site in shapes.values())
     dtypes = {"site": "int32", "head": "int32", "number": "int32", "converged": "bool"}
     return Concepts(
         sites=names,
         grid=grid,
-        slic_grid=slic_grid,
-        dictionary=np.concatenate([part.dictionary for layer in found for part in layer]),
+        slic_grid=labels.grid,
+        dictionary=widened([part.dictionary for layer in found for part in layer]),
         tubelets=tubelets,
         assignment=assignment,
         weights=weights,
@@ -278,6 +279,7 @@ def _gather(
         settings=settings,
         video_names=clips.names,
         video_hashes=clips.hashes,
-        encoder=np.concatenate(encoders) if encoders else None,
+        encoder=widened(encoders) if encoders else None,
+        channels={name: site.channels for name, site in shapes.items() if site.channels < most},
         **{name: np.array(column, dtypes.get(name, "float32")) for name, column in columns.items()},
     )

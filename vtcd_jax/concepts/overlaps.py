@@ -8,6 +8,7 @@ Choose on one set of clips, judge on another: ``best_overlap``.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,12 +16,17 @@ import jax
 import numpy as np
 
 from vtcd_jax.base.errors import InputError
-from vtcd_jax.base.keys import Seed, as_key
+from vtcd_jax.base.random import Seed, as_key
+from vtcd_jax.data.clips import ClipSource
+from vtcd_jax.data.same import check_same_clips
+from vtcd_jax.runs import Step, Work
 
 from .controls import shuffled_assignment
 from .tubelets.pooling import cell_counts
 from .tubelets.resampling import nearest_index
 from .types import Concepts
+
+OVERLAPS = Step("overlaps", "overlap with masks", "mask")
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,12 +67,21 @@ class LabelCounts(NamedTuple):
     mask: np.ndarray
 
 
-def label_counts(concepts: Concepts, masks: np.ndarray) -> LabelCounts:
-    """What an overlap needs to know of labels and masks; the same for every grouping of the tubelets."""
-    masks = np.asarray(masks, bool)
-    if masks.ndim != 4 or len(masks) != concepts.videos:
+def label_counts(concepts: Concepts, masks: np.ndarray | Iterable[np.ndarray]) -> LabelCounts:
+    """What an overlap needs to know of labels and masks; the same for every grouping of the tubelets.
+
+    masks: bool [video, time, height, width], or each clip's [time, height, width] one after the other.
+    """
+    if isinstance(masks, np.ndarray) and (masks.ndim != 4 or len(masks) != concepts.videos):
         raise InputError(f"masks must be [{concepts.videos}, time, height, width]; got {list(masks.shape)}")
-    return LabelCounts(*_counts(concepts, masks), masks.sum((1, 2, 3)).astype(np.float64))
+    heads = max(concepts.labels.heads(site) for site in concepts.sites)
+    inside = np.zeros((concepts.videos, len(concepts.sites), heads, 256))
+    size, total = np.zeros_like(inside), np.zeros(concepts.videos)
+    for video, mask in zip(range(concepts.videos), masks, strict=True):
+        mask = np.asarray(mask, bool)
+        inside[video], size[video] = _counts(concepts, video, mask)
+        total[video] = mask.sum()
+    return LabelCounts(inside, size, total)
 
 
 def _iou(concepts: Concepts, assignment: np.ndarray, counts: LabelCounts) -> np.ndarray:
@@ -81,24 +96,24 @@ def _iou(concepts: Concepts, assignment: np.ndarray, counts: LabelCounts) -> np.
     return np.where(total > 0, both / np.maximum(own + total - both, 1), np.nan)
 
 
-def _counts(concepts: Concepts, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Voxels of each label inside the mask, and in all: float64 [video, site, head, 256], at the masks'
+def _counts(concepts: Concepts, video: int, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Voxels of each label of a clip inside the mask, and in all: float64 [site, head, 256], at the mask's
     resolution.
 
-    Counts per SLIC voxel how many voxels of the mask's grid copy it; summing those equals resizing the
-    labels.
+    Counts per SLIC voxel how many voxels of the mask's grid copy it; summing those equals resizing the labels.
     """
-    heads = max(concepts.labels[site].shape[-1] for site in concepts.sites)
-    inside = np.zeros((concepts.videos, len(concepts.sites), heads, 256))
+    heads = max(concepts.labels.heads(site) for site in concepts.sites)
+    inside = np.zeros((len(concepts.sites), heads, 256))
     size = np.zeros_like(inside)
-    copies = _copies(masks.shape[1:], concepts.slic_grid).ravel()
-    for video, mask in enumerate(masks):
-        hits = cell_counts(mask, concepts.slic_grid).ravel()
-        for s, site in enumerate(concepts.sites):
-            for head in range(concepts.labels[site].shape[-1]):
-                labels = concepts.labels[site][video, ..., head].ravel()
-                inside[video, s, head] = np.bincount(labels, weights=hits, minlength=256)
-                size[video, s, head] = np.bincount(labels, weights=copies, minlength=256)
+    grids = set(concepts.slic_grid.values())
+    copies = {grid: _copies(mask.shape, grid).ravel() for grid in grids}
+    hits = {grid: cell_counts(mask, grid).ravel() for grid in grids}
+    for s, site in enumerate(concepts.sites):
+        grid = concepts.slic_grid[site]
+        for head in range(concepts.labels.heads(site)):
+            labels = concepts.labels.volume(site, video, head).ravel()
+            inside[s, head] = np.bincount(labels, weights=hits[grid], minlength=256)
+            size[s, head] = np.bincount(labels, weights=copies[grid], minlength=256)
     return inside, size
 
 
@@ -155,11 +170,78 @@ def random_overlaps(
     judged on the second.
     """
     _check_same_concepts(choosing, judging)
-    sets, root = (choosing, judging), as_key(key)
-    counts = [label_counts(c, m) for c, m in zip(sets, (choosing_masks, judging_masks), strict=True)]
+    counts = (label_counts(choosing, choosing_masks), label_counts(judging, judging_masks))
+    return _random((choosing, judging), counts, draws, as_key(key), within)
+
+
+def _random(
+    sets: tuple[Concepts, Concepts], counts: tuple[LabelCounts, LabelCounts], draws: int, key: jax.Array, within: str
+) -> np.ndarray:
+    """float64 [draw]: what ``random_overlaps`` gives."""
     kept = []
     for i in range(draws):
-        keys = (jax.random.fold_in(root, 2 * i), jax.random.fold_in(root, 2 * i + 1))
+        keys = (jax.random.fold_in(key, 2 * i), jax.random.fold_in(key, 2 * i + 1))
         groups = [shuffled_assignment(c, k, within) for c, k in zip(sets, keys, strict=True)]
         kept.append(_best(*(_iou(c, g, n) for c, g, n in zip(sets, groups, counts, strict=True))).held_out)
     return np.array(kept)
+
+
+@dataclass(frozen=True, eq=False)
+class MaskOverlap:
+    """The concept chosen on some clips for its overlap with a true mask, measured on others, beside random groups.
+
+    mask: its name.  concept: id.  miou, se: mean IoU with its standard error.
+    random: float64 [draw], mean IoU of the best of as many random groups of tubelets, chosen the same way.
+    """
+
+    mask: str
+    concept: int
+    miou: float
+    se: float
+    random: np.ndarray
+
+    @property
+    def random_95(self) -> float:
+        """The 95 % quantile over draws."""
+        return float(np.quantile(self.random, 0.95))
+
+
+def best_overlaps(
+    choosing: Concepts,
+    choosing_clips: ClipSource,
+    judging: Concepts,
+    judging_clips: ClipSource,
+    *,
+    draws: int,
+    key: Seed,
+    work: Work = Work(),
+) -> tuple[MaskOverlap, ...]:
+    """``best_overlap`` and its control for every true mask that both sets of clips have, but those that are empty in
+    all clips of a set.
+
+    clips: of each set, in the order of its concepts.  draws: of the random groups.  key: seed of the draws.
+    Raises InputError for other clips than those of the concepts.
+    """
+    _check_same_concepts(choosing, judging)
+    sets, clips = (choosing, judging), (choosing_clips, judging_clips)
+    for concepts, own in zip(sets, clips, strict=True):
+        check_same_clips("concepts", concepts.video_hashes, own, "use `assign` to find them in these clips")
+    names = [name for name in choosing_clips.mask_names if name in judging_clips.mask_names]
+    rows = []
+    for done, name in enumerate(names):
+        work.progress(OVERLAPS, done, len(names))
+        counts = (
+            label_counts(choosing, _masks(choosing_clips, name)),
+            label_counts(judging, _masks(judging_clips, name)),
+        )
+        if all(each.mask.any() for each in counts):
+            best = _best(*(_iou(c, c.assignment, n) for c, n in zip(sets, counts, strict=True)))
+            random = _random(sets, counts, draws, as_key(key), "head")
+            rows.append(MaskOverlap(name, best.concept, best.held_out, best.se, random))
+        work.progress(OVERLAPS, done + 1, len(names))
+    return tuple(rows)
+
+
+def _masks(clips: ClipSource, name: str) -> Iterator[np.ndarray]:
+    """A true mask of each clip, bool [time, height, width], one in memory at a time."""
+    return (clips.read([video]).masks[name][0] for video in range(len(clips)))

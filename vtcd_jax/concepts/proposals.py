@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from vtcd_jax.data.clips import Clips
+from vtcd_jax.data.clips import ClipSource
 from vtcd_jax.data.inputs import clip_inputs
-from vtcd_jax.models import InputError, Inputs, Model, forward, nearest, sites
+from vtcd_jax.models import InputError, Inputs, Model, family_of, fingerprint, forward, nearest, sites
+from vtcd_jax.runs import Step, Work
+from vtcd_jax.runs.blocks import Arrays
 
-from .cache import Arrays, Memory, each_head, key_of, model_hash, pack, site_name, unpack
+from .cache import each_head, key_of, pack, site_name
+from .labels import Grid, Labels
 from .settings import SlicConfig
 from .tubelets.crops import random_crops
 from .tubelets.pooling import pool, resize_labels
@@ -27,29 +31,37 @@ from .tubelets.resampling import slic_size
 from .tubelets.slic import slic
 from .types import Tubelets
 
-Progress = Callable[[str, int, int], None]
-"""Called as progress(stage, done, total) with stage "segment", "count", "factorise" or "assign"."""
+SEGMENT = Step("segment", "tubelets", "clip")
 Volumes = Callable[[], dict[str, np.ndarray]]
 """Gives the features of a clip."""
 
 
 def concept_sites(model: Model, kind: str = "key") -> tuple[str, ...]:
-    """Default sites of discovery: ``kind`` ("key", "query" or "value") of every block of the (encoder) stack.
+    """Default sites of discovery: those of ``kind`` ("key", "query" or "value") that its family names, in every block.
 
-    Decoders, text towers, extractors and attention over time alone are left out. Raises InputError when the model has
-    no such site.
+    Of the networks of this library they leave out decoders, text towers, extractors and attention over time alone.
+    Raises InputError when the model has no such site.
     """
-    every = sites(model)
-    chosen = tuple(s for s in every if re.fullmatch(rf"(encoder/)?block_\d+/(space_)?attn/{kind}", s))
+    patterns = family_of(model).concept_sites
+    chosen = tuple(site for site in sites(model) if re.fullmatch(patterns.get(kind, ""), site))
     if not chosen:
-        raise InputError(f"the model has no site …attn/{kind}; nearest: {nearest(f'attn/{kind}', every)}")
+        known = f"its kinds: {', '.join(patterns)}" if patterns else "name them (sites=…); `models.sites` lists all"
+        raise InputError(f"the model has no sites of kind {kind!r}; {known}")
     return chosen
 
 
-def check_sites(model: Model, names: Sequence[str]) -> tuple[tuple[int, int, int], dict[str, int]]:
-    """(token grid, heads per site) of the sites; a stream counts as one head.
+class Site(NamedTuple):
+    """grid: (time, height, width) of the tokens.  heads: a stream counts as one.  channels: of a head."""
 
-    Raises InputError for unknown or repeated sites, and for sites of different grids or channels.
+    grid: Grid
+    heads: int
+    channels: int
+
+
+def check_sites(model: Model, names: Sequence[str]) -> dict[str, Site]:
+    """What the sites look like, by name, in the order given; each may have its own grid and channels.
+
+    Raises InputError for unknown or repeated sites, and for those without positions in time and space.
     """
     every = sites(model)
     unknown = [f"no site {name!r}; nearest names: {nearest(name, every)}" for name in names if name not in every]
@@ -61,63 +73,65 @@ def check_sites(model: Model, names: Sequence[str]) -> tuple[tuple[int, int, int
     flat = [name for name, shape in shapes.items() if len(shape) not in (5, 6)]
     if flat:
         raise InputError(f"{', '.join(flat)}: no positions in time and space; choose a per-head site or a stream")
-    kinds = {(shape[1:4], shape[-1]) for shape in shapes.values()}
-    if len(kinds) > 1:
-        raise InputError(f"sites differ in grid or channels: {', '.join(f'{n} {s}' for n, s in shapes.items())}")
-    grid = next(iter(shapes.values()))[1:4]
-    return (grid[0], grid[1], grid[2]), {name: shape[4] if len(shape) == 6 else 1 for name, shape in shapes.items()}
+    return {
+        name: Site((shape[1], shape[2], shape[3]), shape[4] if len(shape) == 6 else 1, shape[-1])
+        for name, shape in shapes.items()
+    }
 
 
 def segment(
     model: Model,
-    clips: Clips,
+    clips: ClipSource,
     names: Sequence[str],
     config: SlicConfig,
     *,
     workers: int | None = None,
-    progress: Progress | None = None,
-    memory: Memory | None = None,
-) -> tuple[Tubelets, dict[str, np.ndarray]]:
-    """Tubelets of all clips, sites and heads, and their labels (site -> uint8 [video, T', H', W', head]).
+    work: Work = Work(),
+) -> tuple[Tubelets, Labels]:
+    """Tubelets of all clips, sites and heads, and their labels.
 
     workers: threads that segment sites side by side (each holds a few scalars per seed and voxel); None: one per
              core, at most 8.
-    memory:  keeps each head of each site of each clip as it is done, and knows those of an earlier call with the same
+    work:    keeps each head of each site of each clip as it is done, and knows those of an earlier call with the same
              network, clip and settings.
     Raises InputError, naming clip and site, for features that are not finite.
     """
-    grid, heads = check_sites(model, names)
-    size = volume_size(model, grid, config)
-    labels = {name: np.zeros((len(clips), *size, heads[name]), np.uint8) for name in names}
+    shapes = check_sites(model, names)
+    sizes = volume_sizes(model, names, config)
+    labels: dict[str, list[tuple[np.ndarray, ...]]] = {name: [] for name in names}
     rows: list[tuple[np.ndarray, ...]] = []
-    network = None if memory is None else model_hash(model)
+    network = "" if work.store is None else fingerprint(model)
+    work.progress(SEGMENT, 0, len(clips))
     with ThreadPoolExecutor(threads_of(workers)) as threads:
         for video in range(len(clips)):
             # Made when the first site asks for it: a clip whose sites are all known needs no forward pass.
             volumes = cache(partial(features, model, clips, video, tuple(names)))
 
-            def work(name: str, video: int = video, volumes: Volumes = volumes) -> list[Arrays]:
+            def tubelets_of(name: str, video: int = video, volumes: Volumes = volumes) -> list[Arrays]:
+                size = sizes[name]
+
                 def make(which: list[int]) -> list[Arrays]:
                     return _segment_heads(volumes()[name], which, size, config, clips, video, name)
 
                 place = f"segment/{key_of(network, size, config, clips.hashes[video])}-{site_name(name)}"
-                return each_head(memory, place, heads[name], make, threads=1)  # sites share the cores already
+                return each_head(work, place, shapes[name].heads, make, threads=1)  # sites share the cores already
 
-            for s, layer in enumerate(threads.map(work, names)):
+            for s, layer in enumerate(threads.map(tubelets_of, names)):
+                labels[names[s]].append(tuple(found["labels"] for found in layer))
                 for h, found in enumerate(layer):
-                    labels[names[s]][video, ..., h] = unpack(found["labels"], size)
                     where = np.full((len(found["label"]), 3), (s, h, video), np.int32)
                     rows.append((where, found["label"], found["size"], found["feature"]))
-            if progress:
-                progress("segment", video + 1, len(clips))
-    return _ordered(rows), labels
+            work.progress(SEGMENT, video + 1, len(clips))
+    return _ordered(rows), Labels(sizes, {name: tuple(own) for name, own in labels.items()})
 
 
-def volume_size(model: Model, grid: tuple[int, int, int], config: SlicConfig) -> tuple[int, int, int]:
-    """(time, height, width) of what is segmented: as asked for, or the tokens, or every frame at half its size."""
+def volume_sizes(model: Model, names: Sequence[str], config: SlicConfig) -> dict[str, Grid]:
+    """Site -> (time, height, width) of what is segmented: as asked for, or its tokens, or every frame at half its
+    size."""
+    grids = {name: site.grid for name, site in check_sites(model, names).items()}
     if config.size is not None:
-        return config.size
-    return grid if config.resolution == "token" else slic_size(model.preprocessing)
+        return dict.fromkeys(grids, config.size)
+    return grids if config.resolution == "token" else dict.fromkeys(grids, slic_size(model.preprocessing))
 
 
 def threads_of(workers: int | None) -> int:
@@ -125,7 +139,7 @@ def threads_of(workers: int | None) -> int:
     return workers or min(os.cpu_count() or 1, 8)
 
 
-def features(model: Model, clips: Clips, video: int, names: Sequence[str]) -> dict[str, np.ndarray]:
+def features(model: Model, clips: ClipSource, video: int, names: Sequence[str]) -> dict[str, np.ndarray]:
     """Features of one clip: site -> float32 [time, height, width, head, channel]."""
     captured = _capture(model, clip_inputs(model, clips, video), tuple(names))
     host = {name: np.asarray(value[0], np.float32) for name, value in captured.items()}
@@ -143,7 +157,7 @@ def _segment_heads(
     which: list[int],
     size: tuple[int, int, int],
     config: SlicConfig,
-    clips: Clips,
+    clips: ClipSource,
     video: int,
     name: str,
 ) -> list[Arrays]:
@@ -183,31 +197,42 @@ def propose(
 
 def _ordered(rows: list[tuple[np.ndarray, ...]]) -> Tubelets:
     """Concatenates (where [n, 3] = site, head, video; label, size, feature) in the order (site, head, video, label)."""
-    where, label, size, feature = (np.concatenate(parts) for parts in zip(*rows, strict=True))
+    *columns, features = zip(*rows, strict=True)
+    where, label, size = (np.concatenate(parts) for parts in columns)
+    feature = widened(features)
     order = np.lexsort((label, where[:, 2], where[:, 1], where[:, 0]))
     site, head, video = (np.ascontiguousarray(column) for column in where[order].T)
     return Tubelets(site, head, video, label[order], size[order], feature[order])
 
 
+def widened(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Rows [row, channel] of several sites below one another; 0 beyond the channels of their own."""
+    widest = max(part.shape[1] for part in parts)
+    return np.concatenate([np.pad(part, ((0, 0), (0, widest - part.shape[1]))) for part in parts])
+
+
 def token_ids(
     tubelets: Tubelets,
     assignment: np.ndarray,
-    labels: dict[str, np.ndarray],
+    labels: Labels,
     names: Sequence[str],
-    grid: tuple[int, int, int],
+    grid: Mapping[str, Grid],
     rule: str,
 ) -> dict[str, np.ndarray]:
-    """Concept of every token: site -> int32 [video, time, height, width, head, 1], -1 where there is none."""
+    """Concept of every token: site -> int32 [video, time, height, width, head, 1], -1 where there is none.
+
+    names: of all sites.  grid: site -> that of its tokens.
+    """
     ids = {}
     for s, name in enumerate(names):
-        videos, heads = labels[name].shape[0], labels[name].shape[-1]
+        videos, heads = len(labels.packed[name]), labels.heads(name)
         concept_of = np.full((heads, videos, 256), -1, np.int32)
         rows = tubelets.site == s
         concept_of[tubelets.head[rows], tubelets.video[rows], tubelets.label[rows]] = assignment[rows]
-        ids[name] = np.full((videos, *grid, heads, 1), -1, np.int32)
+        ids[name] = np.full((videos, *grid[name], heads, 1), -1, np.int32)
         for video in range(videos):
             for head in range(heads):
-                coarse = resize_labels(labels[name][video, ..., head], grid, rule)
+                coarse = resize_labels(labels.volume(name, video, head), grid[name], rule)
                 ids[name][video, ..., head, 0] = concept_of[head, video][coarse]
     return ids
 
@@ -221,14 +246,24 @@ def padded_rows(tubelets: Tubelets, site: int, heads: int, width: int) -> np.nda
     return rows
 
 
-def padded_features(tubelets: Tubelets, rows: np.ndarray) -> np.ndarray:
-    """float32 [head, sample, channel]: features of ``rows``, zero where they are -1."""
-    return np.where(rows[..., None] >= 0, tubelets.feature[rows], 0).astype(np.float32)
+def padded_features(tubelets: Tubelets, rows: np.ndarray, channels: int) -> np.ndarray:
+    """float32 [head, sample, channel]: features of ``rows``, zero where they are -1. channels: of the site."""
+    return np.where(rows[..., None] >= 0, tubelets.feature[rows, :channels], 0).astype(np.float32)
+
+
+def padded_samples(count: int) -> int:
+    """The next of a few sizes, so that other clips mostly come to one that is compiled already: multiples of 64 up to
+    512, then four sizes up to every double."""
+    step = max(64, 2 ** (max(count - 1, 0).bit_length() - 3))
+    return max(-(-count // step), 1) * step
+
+
+def padded_concepts(count: int) -> int:
+    """The next of a few sizes: 8, 16, 32, …"""
+    return max(8, 1 << max(count - 1, 0).bit_length())
 
 
 def widest(tubelets: Tubelets) -> int:
-    """Most tubelets of any head, rounded up to a multiple of 16: one shape, one compilation for all
-    layers.
-    """
+    """Most tubelets of any head, rounded up to a multiple of 16: samples that k-means draws for."""
     _, counts = np.unique(np.stack([tubelets.site, tubelets.head]), axis=1, return_counts=True)
     return -(-int(counts.max()) // 16) * 16

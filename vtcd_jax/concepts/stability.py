@@ -4,8 +4,8 @@
     J(c, j) = |S_c ∩ T_j| / |S_c ∪ T_j|            over the tubelets that both fits saw
     stability of c = J(c, m(c)), m the one-to-one matching with the largest sum of J (Kuhn 1955), averaged over fits
 
-1: the same group every time; a head's concepts dealt at random get about 1 / (2 k - 1) for k of equal size. The number
-of concepts is that of the first fit. Kuhn (1955), "The Hungarian Method for the Assignment Problem".
+1: the same group every time; a head's concepts grouped at random get about 1 / (2 k - 1) for k of equal size. The
+number of concepts is that of the first fit. Kuhn (1955), "The Hungarian Method for the Assignment Problem".
 """
 
 from __future__ import annotations
@@ -17,10 +17,14 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
-from .cache import Arrays, Memory, each_head, site_name
+from vtcd_jax.base.random import permutation
+from vtcd_jax.runs import Step, Work
+from vtcd_jax.runs.blocks import Arrays
+
+from .cache import each_head, site_name
 from .clustering.number_of_concepts import cluster_heads, head_keys
 from .dictionaries import fit_heads, memberships
-from .proposals import Progress, padded_features, padded_rows, widest
+from .proposals import padded_concepts, padded_features, padded_rows, padded_samples, widest
 from .settings import NmfConfig
 from .types import Concepts, Tubelets
 
@@ -34,29 +38,30 @@ class Stability(NamedTuple):
     clips: np.ndarray
 
 
+STABILITY = Step("stability", "stability", "layer")
+
+
 def stability(
     concepts: Concepts,
     nmf: NmfConfig,
     key: jax.Array,
     *,
     fits: int = 2,
-    progress: Progress | None = None,
-    memory: Memory | None = None,
+    work: Work = Work(),
     question: str | None = None,
 ) -> Stability:
     """Fits the dictionaries of all heads again: ``fits`` times with other seeds, and as often to half of the clips
-    (with fewer than four clips not at all). nmf: the settings of discovery; progress, memory: as there.
-    question: names in the memory what is kept: a hash of all that it depends on.
+    (with fewer than four clips not at all). nmf: the settings of discovery; work: as there.
+    question: in the names of the blocks that are kept: a hash of all that they depend on.
     """
     every = np.ones(len(concepts.tubelets), bool)
     again = [_refit(concepts, every, k) for k in _keys(key, 0, fits)]
     for k in _keys(key, 1, fits if concepts.videos >= 4 else 0):
-        chosen = np.asarray(jax.random.permutation(k, concepts.videos))[: concepts.videos // 2]
+        chosen = permutation(k, concepts.videos)[: concepts.videos // 2]
         again.append(_refit(concepts, np.isin(concepts.tubelets.video, chosen), k))
     found = np.full((len(again), len(concepts)), np.nan)
     for s, name in enumerate(concepts.sites):
-        if progress:
-            progress("stability", s, len(concepts.sites))
+        work.progress(STABILITY, s, len(concepts.sites))
         heads = int(concepts.head[concepts.site == s].max()) + 1
         own = [np.flatnonzero((concepts.site == s) & (concepts.head == h)) for h in range(heads)]
 
@@ -64,28 +69,35 @@ def stability(
             parts = [_agreement(concepts, s, own, which, refit, nmf) for refit in again]  # fit, head -> [concept]
             return [{"agreement": np.stack(head)} for head in zip(*parts, strict=True)]
 
-        for ids, head in zip(
-            own, each_head(memory, f"stability/{question}-{site_name(name)}", heads, make), strict=True
-        ):
+        for ids, head in zip(own, each_head(work, f"stability/{question}-{site_name(name)}", heads, make), strict=True):
             found[:, ids] = head["agreement"]
-    if progress:
-        progress("stability", len(concepts.sites), len(concepts.sites))
+    work.progress(STABILITY, len(concepts.sites), len(concepts.sites))
     return Stability(_mean(found[:fits]), _mean(found[fits:]))
 
 
 class _Refit(NamedTuple):
-    """A second fit: the tubelets it sees, their first concepts, the padded number of a head's, and its key."""
+    """A second fit: the tubelets it sees, their first concepts, the padded number of a head's, the samples that k-means
+    draws for, and its key."""
 
     tubelets: Tubelets
     first: np.ndarray
     width: int
+    drawn: int
     key: jax.Array
 
 
 def _refit(concepts: Concepts, seen: np.ndarray, key: jax.Array) -> _Refit:
     """seen: bool [tubelet]."""
     part = _select(concepts.tubelets, seen)
-    return _Refit(part, concepts.assignment[seen], -(-widest(part) // 64) * 64, key)  # few widths, few programs
+    drawn, whole = -(-widest(part) // 64) * 64, padded_samples(widest(concepts.tubelets))
+    # Up to here another program takes longer to compile than the steps of padding take.
+    width = whole if whole <= 512 else padded_samples(drawn)
+    return _Refit(part, concepts.assignment[seen], width, drawn, key)
+
+
+def most_concepts(number: int, nmf: NmfConfig) -> int:
+    """Concepts of a head that programs are compiled for, where ``number`` is the most that any head has."""
+    return min(padded_concepts(number), nmf.elbow.largest)
 
 
 def _mean(found: np.ndarray) -> np.ndarray:
@@ -108,8 +120,9 @@ def _agreement(
     rows = padded_rows(refit.tubelets, s, len(own), refit.width)[which]
     numbers = np.minimum([len(own[h]) for h in which], (rows >= 0).sum(1)).astype(np.int32)
     keys = head_keys(jax.random.fold_in(refit.key, zlib.crc32(concepts.sites[s].encode())), len(own))
-    most = int(concepts.number.max())
-    second = _fit(refit.tubelets, rows, np.maximum(numbers, 1), most, nmf, keys[np.asarray(which)])
+    most = most_concepts(int(concepts.number.max()), nmf)
+    X = padded_features(refit.tubelets, rows, concepts.width(s))
+    second = _fit(X, rows, np.maximum(numbers, 1), most, nmf, keys[np.asarray(which)], refit.drawn)
     found = []
     for i, h in enumerate(which):
         ids, real = own[h], rows[i] >= 0
@@ -124,16 +137,15 @@ def _select(tubelets: Tubelets, seen: np.ndarray) -> Tubelets:
 
 
 def _fit(
-    tubelets: Tubelets, rows: np.ndarray, numbers: np.ndarray, most: int, nmf: NmfConfig, keys: jax.Array
+    X: np.ndarray, rows: np.ndarray, numbers: np.ndarray, most: int, nmf: NmfConfig, keys: jax.Array, drawn: int
 ) -> np.ndarray:
     """int [head, sample]: concept of every tubelet, by a fit from its own start."""
-    X = padded_features(tubelets, rows)
-    labels, _, _ = cluster_heads(X, numbers, keys, rows >= 0, nmf.elbow, nmf.restarts, nmf.kmeans_steps)
+    labels, _, _ = cluster_heads(X, numbers, keys, rows >= 0, nmf.elbow, nmf.restarts, nmf.kmeans_steps, drawn)
     fit = fit_heads(
         X, labels, numbers, method=nmf.method, concepts=most, max_steps=nmf.max_steps, tol=nmf.tol,
         active=nmf.active, form=nmf.form,
     )  # fmt: skip
-    return np.asarray(memberships(fit, nmf.method, nmf.assignment)).argmax(-1)
+    return memberships(fit, nmf.method, nmf.assignment).argmax(-1)
 
 
 def matched(

@@ -6,6 +6,7 @@ Axes: ``tubelet`` runs over all sites, heads and clips; ``concept`` over the con
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from vtcd_jax.base.errors import InputError
+
+from .labels import Grid, Labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +25,7 @@ class Tubelets:
     site, head, video: int32 [tubelet]; site is an index into ``Concepts.sites``.
     label:   int32 [tubelet], the SLIC label in that clip and head.
     size:    int32 [tubelet], voxels at SLIC resolution.
-    feature: float32 [tubelet, channel], mean of the site's features over the tubelet.
+    feature: float32 [tubelet, channel], mean of the site's features over the tubelet; 0 beyond the site's channels.
     """
 
     site: np.ndarray
@@ -41,29 +44,30 @@ class Concepts:
     """Concepts of a network on a set of clips.
 
     sites:      names of the sites; a per-head site, or a stream taken as one head.
-    grid:       (time, height, width) of the tokens.   slic_grid: the same of the SLIC volumes.
+    grid:       site -> (time, height, width) of its tokens.   slic_grid: the same of its SLIC volumes.
     site, head: int32 [concept], where it lives; number: int32 [concept], 1-based inside its head.
-    dictionary: float32 [concept, channel], the rows of W.
+    dictionary: float32 [concept, channel], the rows of W; 0 beyond the site's channels.
     tubelets:   all tubelets of these clips.
     assignment: int32 [tubelet], the concept of each.
     weights:    float32 [tubelet], the entry of G or H that decided it.
     memberships: float32 [tubelet, number], the tubelet's entries of G or H for all concepts of its head, 0 beyond them.
     ids:        site -> int32 [video, time, height, width, head, 1], concept of each token, -1 for none.
-    labels:     site -> uint8 [video, time', height', width', head], SLIC labels.
+    labels:     SLIC labels, packed.
     silhouette: float32 [concept], mean silhouette of its head; nan where undefined (one concept only).
     error:      float32 [concept], relative reconstruction error of its head.
     converged:  bool [concept], whether its head's factorisation met the tolerance.
     settings:   how they were found; JSON-able.
     video_names, video_hashes: the clips.
     encoder:    float32 [concept, channel], what new tubelets are multiplied with; None but for method "top-k".
+    channels:   site -> its number of channels, of sites that have fewer than the widest.
     stability_seeds, stability_clips: float32 [concept] in [0, 1], how much of it is found again with another seed, or
     on
                 half of the clips (``refitting``); None where that was not tried.
     """
 
     sites: tuple[str, ...]
-    grid: tuple[int, int, int]
-    slic_grid: tuple[int, int, int]
+    grid: Mapping[str, Grid]
+    slic_grid: Mapping[str, Grid]
     site: np.ndarray
     head: np.ndarray
     number: np.ndarray
@@ -73,7 +77,7 @@ class Concepts:
     weights: np.ndarray
     memberships: np.ndarray
     ids: dict[str, np.ndarray]
-    labels: dict[str, np.ndarray]
+    labels: Labels
     silhouette: np.ndarray
     error: np.ndarray
     converged: np.ndarray
@@ -81,6 +85,7 @@ class Concepts:
     video_names: tuple[str, ...] = ()
     video_hashes: tuple[str, ...] = ()
     encoder: np.ndarray | None = None
+    channels: Mapping[str, int] = field(default_factory=dict)
     stability_seeds: np.ndarray | None = None
     stability_clips: np.ndarray | None = None
 
@@ -101,12 +106,33 @@ class Concepts:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """``Layer{l}-Head{h}-concept_{n}``; the site stands for the layer where two sites share a layer."""
-        unique = len(set(self.layers)) == len(self.sites)
-        places = [f"Layer{layer}" if unique else site for layer, site in zip(self.layers, self.sites, strict=True)]
+        """Identifiers such as "b1.h0.c6": block and head from 0, concept from 1 inside its head.
+
+        The site's name replaces the block where two sites share a block or a site is in no block.
+        """
+        sites = [site if block is None else f"b{block}" for site, block in zip(self.sites, self._blocks, strict=True)]
+        return tuple(f"{sites[s]}.h{h}.c{n}" for s, h, n in zip(self.site, self.head, self.number, strict=True))
+
+    @cached_property
+    def titles(self) -> tuple[str, ...]:
+        """The names for readers, such as "block 1, head 0, concept 6"."""
+        sites = [
+            site if block is None else f"block {block}" for site, block in zip(self.sites, self._blocks, strict=True)
+        ]
         return tuple(
-            f"{places[s]}-Head{h}-concept_{n}" for s, h, n in zip(self.site, self.head, self.number, strict=True)
+            f"{sites[s]}, head {h}, concept {n}" for s, h, n in zip(self.site, self.head, self.number, strict=True)
         )
+
+    def width(self, site: int) -> int:
+        """Number of channels of a site."""
+        return self.channels.get(self.sites[site], self.dictionary.shape[1])
+
+    @cached_property
+    def _blocks(self) -> tuple[int | None, ...]:
+        """Block number of each site; None for all where a number does not identify a site."""
+        numbered = all(re.search(r"block_\d+", site) for site in self.sites)
+        unique = len(set(self.layers)) == len(self.sites)
+        return self.layers if numbered and unique else (None,) * len(self.sites)
 
     def present(self) -> np.ndarray:
         """bool [video, concept]: has the clip a tubelet of the concept?"""
@@ -141,12 +167,13 @@ class Concepts:
         order = np.lexsort((-voxels, -weighted))
         return order[voxels[order] > 0][:count]
 
-    def support(self, concept: int) -> np.ndarray:
-        """bool [video, time', height', width'] at SLIC resolution: the union of its tubelets in every
-        clip.
+    def support(self, concept: int, videos: Sequence[int] | None = None) -> np.ndarray:
+        """bool [video, time', height', width'] at SLIC resolution: the union of its tubelets in the given clips (None:
+        all).
         """
-        labels = self.labels[self.sites[self.site[concept]]][..., self.head[concept]]
+        site, head = self.sites[self.site[concept]], int(self.head[concept])
         wanted = np.zeros((self.videos, 256), bool)
         rows = self.assignment == concept
         wanted[self.tubelets.video[rows], self.tubelets.label[rows]] = True
-        return np.stack([mask[clip] for mask, clip in zip(wanted, labels, strict=True)])
+        chosen = range(self.videos) if videos is None else videos
+        return np.stack([wanted[video][self.labels.volume(site, video, head)] for video in chosen])

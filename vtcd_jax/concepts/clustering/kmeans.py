@@ -44,24 +44,32 @@ def kmeans(
     k: Int[Array, ""] | int,
     key: Array,
     mask: Bool[Array, "sample"] | None = None,
+    drawn: Int[Array, ""] | int | None = None,
     *,
     maximum: int = 14,
     restarts: int = 10,
     max_steps: int = 300,
 ) -> KMeans:
-    """Best of ``restarts`` starts by mean squared distance. ``k`` must lie in 1 … ``maximum``."""
+    """Best of ``restarts`` starts by mean squared distance. ``k`` must lie in 1 … ``maximum``.
+
+    drawn: samples that random numbers are drawn for, the real ones among them; None: all. Equal numbers give equal
+           draws, however many samples are padding.
+    """
     mask = jnp.ones(len(X), bool) if mask is None else mask
+    drawn = len(X) if drawn is None else drawn
     # Clusters do not change under a shift; small numbers keep float32 distances exact.
     mean = jnp.where(mask[:, None], X, 0).sum(0) / jnp.maximum(mask.sum(), 1)
     centred = jnp.where(mask[:, None], X - mean, 0)
     with jax.default_matmul_precision("highest"):
-        start = partial(_run, centred, k, mask, maximum=maximum, max_steps=max_steps)
+        start = partial(_run, centred, k, mask, drawn, maximum=maximum, max_steps=max_steps)
         runs = jax.vmap(start)(jax.random.split(key, restarts))
     best = jax.tree.map(lambda a: a[jnp.argmin(runs.objective)], runs)
     return best.replace(centres=best.centres + mean)
 
 
-def _run(X: Array, k: Array | int, mask: Array, key: Array, *, maximum: int, max_steps: int) -> KMeans:
+def _run(
+    X: Array, k: Array | int, mask: Array, drawn: Array | int, key: Array, *, maximum: int, max_steps: int
+) -> KMeans:
     used = jnp.arange(maximum) < k
 
     def assign(centres: Array) -> Array:
@@ -75,7 +83,7 @@ def _run(X: Array, k: Array | int, mask: Array, key: Array, *, maximum: int, max
         labels = assign(centres)
         return _State(centres, labels, state.step + 1, (labels != state.labels).any())
 
-    seeds = plus_plus(X, mask, key, maximum)
+    seeds = plus_plus(X, mask, key, maximum, drawn)
     first = _State(seeds, assign(seeds), jnp.int32(0), jnp.bool_(True))
     last = jax.lax.while_loop(lambda s: s.moved & (s.step < max_steps), body, first)
     squares = ((X - last.centres[last.labels]) ** 2).sum(-1)
@@ -83,12 +91,18 @@ def _run(X: Array, k: Array | int, mask: Array, key: Array, *, maximum: int, max
 
 
 def plus_plus(
-    X: Float[Array, "sample feature"], mask: Bool[Array, "sample"], key: Array, count: int
+    X: Float[Array, "sample feature"],
+    mask: Bool[Array, "sample"],
+    key: Array,
+    count: int,
+    drawn: Int[Array, ""] | int,
 ) -> Float[Array, "count feature"]:
     """``count`` samples, each drawn with probability proportional to its squared distance to those before
-    it.
+    it. drawn: see ``kmeans``.
     """
-    noise = jax.random.gumbel(key, (count, len(X)))  # drawn at once: compiling random numbers is slow
+    # Drawn at once: compiling random numbers is slow. The noise of an index does not depend on how much is drawn, so
+    # that rows of ``drawn`` are those of jax.random.gumbel(key, (count, drawn)).
+    noise = jax.random.gumbel(key, (count * len(X),))[jnp.arange(count)[:, None] * drawn + jnp.arange(len(X))]
     first = X[jnp.argmax(jnp.where(mask, noise[0], -jnp.inf))]
     seeds = jnp.zeros((count, X.shape[1]), X.dtype).at[0].set(first)
 

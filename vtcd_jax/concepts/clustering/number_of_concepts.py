@@ -54,20 +54,22 @@ def choose_numbers(
     *,
     restarts: int = 10,
     kmeans_steps: int = 300,
+    drawn: int | None = None,
 ) -> tuple[Int[np.ndarray, "head"], Int[np.ndarray, "head sample"]]:
     """Number of concepts of every head, and the k-means labels at that number (-1 for padding).
 
     k grows until every head has stopped, or reached min(rule.maximum, its samples) - 1 (at least 1).
+    drawn: see ``kmeans``.
     """
     samples = mask.sum(1)
     limits = np.maximum(np.minimum(rule.maximum, samples) - 1, 1)
     if rule.rule == "fixed":
         numbers = np.minimum(rule.number, samples)
-        labels, _, _ = cluster_heads(X, numbers, keys, mask, rule, restarts, kmeans_steps)
+        labels, _, _ = cluster_heads(X, numbers, keys, mask, rule, restarts, kmeans_steps, drawn)
         return numbers.astype(np.int32), labels
     found = []  # per k: labels [head, sample], objective [head], silhouette [head]
     for k in range(1, int(limits.max()) + 1):
-        found.append(cluster_heads(X, np.minimum(k, limits), keys, mask, rule, restarts, kmeans_steps))
+        found.append(cluster_heads(X, np.minimum(k, limits), keys, mask, rule, restarts, kmeans_steps, drawn))
         if rule.rule == "released" and _all_stopped(np.stack([f[1] for f in found]), limits, rule):
             break
     labels, objectives, silhouettes = (np.stack(curve) for curve in zip(*found, strict=True))
@@ -101,13 +103,15 @@ def cluster_heads(
     rule: ElbowRule,
     restarts: int,
     steps: int,
+    drawn: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Labels [head, sample], objective [head] and silhouette [head] of k-means with ``numbers`` clusters per head."""
     found = _clustered(
-        jnp.asarray(X),
-        jnp.asarray(numbers, jnp.int32),
+        X,
+        np.asarray(numbers, np.int32),
         keys,
-        jnp.asarray(mask),
+        mask,
+        np.int32(X.shape[1] if drawn is None else drawn),
         maximum=rule.largest,
         restarts=restarts,
         max_steps=steps,
@@ -123,13 +127,14 @@ def _clustered(
     k: Array,
     keys: Array,
     mask: Array,
+    drawn: Array,
     *,
     maximum: int,
     restarts: int,
     max_steps: int,
     silhouettes: bool,
 ) -> tuple[Array, Array, Array]:
-    one = partial(kmeans, maximum=maximum, restarts=restarts, max_steps=max_steps)
+    one = partial(kmeans, drawn=drawn, maximum=maximum, restarts=restarts, max_steps=max_steps)
     fit = jax.vmap(one)(X, k, keys, mask)
     if not silhouettes:
         return fit.labels, fit.objective, jnp.full(len(X), jnp.nan)

@@ -24,7 +24,7 @@ from flax import struct
 from jaxtyping import Array, Float, Int
 
 from vtcd_jax.base.errors import InputError
-from vtcd_jax.base.keys import Seed, as_key
+from vtcd_jax.base.random import Seed, as_key
 
 from ..clustering.kmeans import kmeans
 from .iterate import descend, relative, unit_scale

@@ -91,9 +91,7 @@ def reconstruct(
     return jnp.matmul(codes, rows, precision="highest")
 
 
-def memberships(
-    fits: Factorization, method: Method, assignment: str
-) -> Float[Array | np.ndarray, "head sample concept"]:
+def memberships(fits: Factorization, method: Method, assignment: str) -> Float[np.ndarray, "head sample concept"]:
     """What decides a sample's concept (the largest entry of its row), for fits with a leading ``head`` axis.
 
     "convex-nmf": its weights or its codes, as ``assignment`` ("G" or "H") says; codes too where all weights of a sample
@@ -102,10 +100,11 @@ def memberships(
     so their codes decide: as they are where they are shares or on rows of length one, times the length of the
     dictionary's row where that is arbitrary, which makes them the length of the concept's part of the sample.
     """
-    codes = jnp.swapaxes(fits.codes, 1, 2)
+    codes = np.swapaxes(np.asarray(fits.codes), 1, 2)
     if method == "convex-nmf" and assignment == "G":
         assert fits.weights is not None
-        return jnp.where((fits.weights > 0).any(-1, keepdims=True), fits.weights, codes)
+        weights = np.asarray(fits.weights)
+        return np.where((weights > 0).any(-1, keepdims=True), weights, codes)
     if method in ("semi-nmf", "nmf"):
-        return codes * jnp.sqrt((fits.dictionary**2).sum(-1))[:, None]
+        return codes * np.sqrt((np.asarray(fits.dictionary) ** 2).sum(-1))[:, None]
     return codes

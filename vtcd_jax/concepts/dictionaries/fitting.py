@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from vtcd_jax.base.errors import InputError
-from vtcd_jax.base.keys import Seed, as_key
-from vtcd_jax.devices.cpu import on_cores, on_cpu, side_by_side
+from vtcd_jax.base.random import Seed, as_key
+from vtcd_jax.devices.cpu import map_on_cores, max_batch, on_cpu
 
 from ..clustering.kmeans import kmeans
 from ..settings import METHODS, Method
@@ -77,7 +77,7 @@ def fit_seeds(
     restarts: 1, because the best of several starts would make the seeds alike. The others are those of ``fit``.
     """
     if on_cpu():
-        return on_cores(
+        return map_on_cores(
             lambda i: fit(
                 X, k, keys[i], method=method, max_steps=max_steps, tol=tol, active=active, form=form, restarts=restarts
             ),
@@ -166,14 +166,13 @@ def fit_heads(
     X: features, zero rows for padding.   k: number of concepts per head, at most ``concepts`` (the padded number).
     Raises InputError for features below zero with "nmf".
     """
-    checked_for(method, np.asarray(X))
-    X, labels, k = jnp.asarray(X), jnp.asarray(labels), jnp.asarray(k)
+    X, labels, k = checked_for(method, np.asarray(X)), np.asarray(labels), np.asarray(k)  # eager slices would compile
     heads, samples, features = X.shape
     if on_cpu():
         one = partial(fit_labelled, method=method, concepts=concepts, max_steps=max_steps, active=active, form=form)
-        return on_cores(lambda h: one(X[h], labels[h], k[h], tol), heads)
+        return map_on_cores(lambda h: one(X[h], labels[h], k[h], tol), heads)
     gram = method == "convex-nmf" and choose_form(form, samples, features) == "gram"
-    batch = side_by_side(heads, 8 * samples * (samples if gram else 2 * max(features, concepts)))
+    batch = max_batch(heads, 8 * samples * (samples if gram else 2 * max(features, concepts)))
     return _fit_heads(
         X, labels, k, tol, method=method, concepts=concepts, max_steps=max_steps, active=active, form=form, batch=batch
     )

@@ -45,8 +45,8 @@ def pool(
         raise InputError(f"{count} segments in one volume; ask for fewer (n_segments)")
     axes = None if volume.shape[:3] == labels.shape else Axes(*axis_matrices(labels.shape, volume.shape[:3], upsample))
     sizes = np.bincount(labels[labels >= 0], minlength=count)
-    padded = -(-count // 16) * 16  # few shapes, few compilations
-    sums = np.asarray(label_sums(jnp.asarray(volume), jnp.asarray(labels), axes, count=padded))[:count]
+    padded = max(16, 1 << (count - 1).bit_length())  # few shapes, few compilations
+    sums = np.asarray(label_sums(volume, labels, axes, count=padded))[:count]
     divisor = np.maximum(sizes, 1)[:, None] if pooling == "mean" else labels.size
     kept = np.flatnonzero((sizes > 0) & (sizes >= min_fraction * labels.size))
     features = (sums / divisor).astype(np.float32)

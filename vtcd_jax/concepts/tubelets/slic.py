@@ -8,8 +8,6 @@ State-of-the-Art Superpixel Methods", TPAMI 34(11).
 
 from __future__ import annotations
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
@@ -46,7 +44,7 @@ def slic(
     A constant volume is cut into the grid cells of the seeds. Labels do not depend on what else is in the batch. Raises
     InputError for NaN or infinite features, a mask of another shape or without a voxel, and ``mask`` with ``size``.
     """
-    values = jnp.asarray(volume, jnp.float32)
+    values = np.asarray(volume, np.float32)  # on the device every shape of every step below would be compiled
     batch, grid = values.shape[:-4], (values.shape[-4], values.shape[-3], values.shape[-2])
     _check(values, mask, grid, size)
     axes = None if size is None or tuple(size) == grid else Axes(*axis_matrices(size, grid, upsample))
@@ -62,7 +60,7 @@ def slic(
     return raw.reshape(*batch, *shape)
 
 
-def _check(values: jax.Array, mask: np.ndarray | None, grid: tuple[int, ...], size: tuple[int, ...] | None) -> None:
+def _check(values: np.ndarray, mask: np.ndarray | None, grid: tuple[int, ...], size: tuple[int, ...] | None) -> None:
     if mask is not None and size is not None and tuple(size) != grid:
         raise InputError(
             "slic takes a mask or a size, not both: interpolate first (vtcd_jax.concepts.tubelets.resampling.upsample)"
@@ -70,18 +68,17 @@ def _check(values: jax.Array, mask: np.ndarray | None, grid: tuple[int, ...], si
     if mask is not None and (mask.shape != grid or not mask.any()):
         raise InputError(f"the mask must have the shape {grid} of a volume and a true voxel; got {mask.shape}")
     seen = values if mask is None else values[..., mask, :]
-    if not bool(jnp.isfinite(seen).all()):
+    if not np.isfinite(seen).all():
         raise InputError("features hold NaN or infinite values; check the weights and the clip")
 
 
 def raw_labels(
-    volumes: jax.Array, axes: Axes | None, seeds: Seeds, compactness: float, mask: np.ndarray | None = None
+    volumes: np.ndarray, axes: Axes | None, seeds: Seeds, compactness: float, mask: np.ndarray | None = None
 ) -> np.ndarray:
     """int32 [volume, time, height, width]: labels before the connectivity step."""
     weight = np.asarray(np.inf if seeds.scale == 0 else 1 / seeds.scale**2, np.float32)
     start = Start(seeds.centres, weight, np.asarray(seeds.windows, np.float32))
-    inside = None if mask is None else jnp.asarray(mask)
-    return np.asarray(segment_volumes(volumes, axes, start, jnp.float32(compactness), inside))
+    return np.asarray(segment_volumes(volumes, axes, start, np.float32(compactness), mask))
 
 
 def connect(

@@ -1,0 +1,1 @@
+"""How methods are judged on planted truth: settings, trials, what is recovered, the table of figures."""

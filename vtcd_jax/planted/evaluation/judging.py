@@ -1,7 +1,7 @@
-"""Methods judged on planted truth over several seeds: figures with intervals, and claims that hold or do not.
+"""The benchmark of methods on planted truth over several seeds: metrics with intervals, and claims.
 
-Each seed has clips of its own. Intervals are Student's at 95 % over seeds: mean ± t · standard deviation / √seeds.
-Claims about each method (``CLAIMS``) hold where its interval and that of its control do not meet.
+Each seed has its own clips. Intervals are Student's at 95 % over seeds: mean ± t · standard deviation / √seeds. A claim
+about a method (``CLAIMS``) holds if its interval and that of its control do not overlap.
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ import numpy as np
 from vtcd_jax import __version__
 from vtcd_jax.base.statistics import half_width
 from vtcd_jax.models import InputError
+from vtcd_jax.runs import Step, Work
 
 from ..network.network import CONFIG, model
 from ..network.scene import clips
 from ..network.truth import ACTING, PROPERTIES
 from .methods import Method
 from .settings import Settings
-from .trials import Figures, trial
+from .trials import Metrics, trial
 
 LEVEL = 0.95
 AHEAD = 0.95  # of the concepts of heads that do nothing
 AGREEMENT = 0.9
-# claim -> (figure, whether larger is better): better than random concepts, and the intervals do not meet
+# claim -> (metric, whether larger is better): better than random concepts, without overlap of the intervals
 CLAIMS = {
     "properties are recovered better than by random concepts": ("iou/mean", True),
     "concepts that act rank higher than random ones": ("rank/mean", False),
@@ -60,9 +61,9 @@ class Interval:
 
 @dataclass(frozen=True)
 class Report:
-    """What came out.
+    """Results of the benchmark.
 
-    figures: method -> "found" or "control" -> figure (see ``trials``) -> interval.
+    figures: method -> "found" or "control" -> metric (see ``trials``) -> interval.
     claims:  method -> claim -> whether it holds; None with one seed, which has no interval.
     """
 
@@ -72,11 +73,11 @@ class Report:
 
     def passed(self, method: str) -> bool | None:
         """Whether all claims about a method hold."""
-        known = self.claims[method].values()
-        return None if None in known else all(known)
+        results = self.claims[method].values()
+        return None if None in results else all(results)
 
     def to_json(self) -> dict[str, Any]:
-        """Everything, of plain types; equal settings on equal devices give equal content."""
+        """Everything as plain types; equal settings on equal devices give equal content."""
         return {
             "format": "vtcd-benchmark/1",
             "versions": {"vtcd_jax": __version__, **{name: version(name) for name in ("jax", "numpy", "scikit-image")}},
@@ -85,15 +86,18 @@ class Report:
             "truth": [asdict(p) for p in PROPERTIES],
             "heads_that_act": [list(place) for place in ACTING],
             "figures": {
-                method: {part: {n: _plain(f) for n, f in own.items()} for part, own in parts.items()}
-                for method, parts in self.figures.items()
+                method: {kind: {n: _plain(f) for n, f in metrics.items()} for kind, metrics in by_kind.items()}
+                for method, by_kind in self.figures.items()
             },
             "claims": {
-                method: [{"claim": claim, "passed": holds} for claim, holds in own.items()]
-                for method, own in self.claims.items()
+                method: [{"claim": claim, "passed": holds} for claim, holds in claims.items()]
+                for method, claims in self.claims.items()
             },
             "passed": {method: self.passed(method) for method in self.claims},
         }
+
+
+TRIALS = Step("trials", "planted truth", "trial")
 
 
 def benchmark(
@@ -101,50 +105,48 @@ def benchmark(
     settings: Settings | None = None,
     *,
     workers: int = 1,
-    progress: Callable[[str, int, int], None] | None = None,
+    work: Work = Work(),
 ) -> Report:
-    """Judges methods by name on planted clips.
+    """Evaluates methods by name on planted clips.
 
-    workers:  trials at a time, in threads; changes no figure.  progress: called as progress("trials", done, total).
-    Raises InputError for no methods, and for what a method gives that does not fit.
+    workers: trials that run at the same time, in threads; does not change results.
+    work:    reports progress.
+
+    Raises InputError without methods, and for invalid results of a method.
     """
     settings = settings or Settings()
     if not methods:
-        raise InputError("no methods to judge")
+        raise InputError("no methods to evaluate; give at least one")
     network = model(settings.noise)
     seeds = range(settings.seed, settings.seed + settings.seeds)
     planted = {seed: clips(settings.clips, seed) for seed in seeds}
 
-    def run(name: str, seed: int) -> dict[str, Figures]:
+    def run(name: str, seed: int) -> dict[str, Metrics]:
         return trial(network, planted[seed], methods[name], settings, jax.random.key(seed))
 
-    done = _all([partial(run, name, seed) for seed in seeds for name in methods], workers, progress)
+    done = _all([partial(run, name, seed) for seed in seeds for name in methods], workers, work)
     trials = {name: done[m :: len(methods)] for m, name in enumerate(methods)}
-    figures = {name: {part: _over_seeds([t[part] for t in own]) for part in own[0]} for name, own in trials.items()}
-    return Report(settings, figures, {name: _claims(parts) for name, parts in figures.items()})
+    figures = {name: {k: _over_seeds([t[k] for t in done]) for k in done[0]} for name, done in trials.items()}
+    return Report(settings, figures, {name: _claims(by_kind) for name, by_kind in figures.items()})
 
 
-def _all(
-    jobs: list[Callable[[], dict[str, Figures]]], workers: int, progress: Callable[[str, int, int], None] | None
-) -> list[dict[str, Figures]]:
-    """The results of all jobs, in their order; the first error ends it, after the jobs that are under way."""
-    done: list[dict[str, Figures]] = []
-    if progress:
-        progress("trials", 0, len(jobs))
+def _all(jobs: list[Callable[[], dict[str, Metrics]]], workers: int, work: Work) -> list[dict[str, Metrics]]:
+    """The results of all jobs, in order. After the first error no further job begins."""
+    done: list[dict[str, Metrics]] = []
+    work.progress(TRIALS, 0, len(jobs))
     with ThreadPoolExecutor(workers) as threads:
         futures = [threads.submit(job) for job in jobs]
         try:
             for future in futures:
                 done.append(future.result())
-                if progress:
-                    progress("trials", len(done), len(jobs))
+                work.progress(TRIALS, len(done), len(jobs))
         except BaseException:
             threads.shutdown(wait=False, cancel_futures=True)
             raise
     return done
 
 
-def _over_seeds(trials: list[Figures]) -> dict[str, Interval]:
+def _over_seeds(trials: list[Metrics]) -> dict[str, Interval]:
     return {name: interval([t[name] for t in trials]) for name in trials[0]}
 
 
@@ -157,8 +159,8 @@ def interval(values: list[float]) -> Interval:
     return Interval(float(np.mean(values)), width, tuple(values))
 
 
-def _claims(parts: Mapping[str, Mapping[str, Interval]]) -> dict[str, bool | None]:
-    found, control = parts["found"], parts["control"]
+def _claims(by_kind: Mapping[str, Mapping[str, Interval]]) -> dict[str, bool | None]:
+    found, control = by_kind["found"], by_kind["control"]
     claims = {claim: better(found[name], control[name], larger) for claim, (name, larger) in CLAIMS.items()}
     claims[CLAIM_AHEAD] = above(found["ahead/mean"], AHEAD)
     claims[CLAIM_AGREEMENT] = above(found["agreement"], AGREEMENT)
@@ -166,14 +168,14 @@ def _claims(parts: Mapping[str, Mapping[str, Interval]]) -> dict[str, bool | Non
 
 
 def better(one: Interval, other: Interval, larger: bool) -> bool | None:
-    """Whether the whole interval of ``one`` lies on the better side of that of ``other``; None without intervals."""
+    """Whether the whole interval of ``one`` is better than that of ``other``; None without intervals."""
     if np.isnan([one.half_width, other.half_width]).any():
         return None
     return bool(one.low > other.high if larger else one.high < other.low)
 
 
 def above(figure: Interval, level: float) -> bool | None:
-    """Whether the whole interval lies above a level; None without an interval."""
+    """Whether the whole interval is above a level; None without an interval."""
     return None if np.isnan(figure.half_width) else bool(figure.low > level)
 
 

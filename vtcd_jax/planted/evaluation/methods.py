@@ -1,6 +1,6 @@
-"""What is judged: how concepts are found, found again on other clips, and ranked. VTCD's way is one; bring your own.
+"""Methods: how concepts are found, assigned on other clips, and ranked. VTCD is one; users may define others.
 
-A method's functions get the network and clips as they are, and never the truth.
+The functions of a method get the network and the clips, never the truth.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 
 from vtcd_jax.concepts import Concepts, Tubelets, discover, random_groups
 from vtcd_jax.concepts import assign as assign_dictionary
+from vtcd_jax.concepts.labels import Labels
 from vtcd_jax.data import Clips
 from vtcd_jax.importance import cris
 from vtcd_jax.models import Model
@@ -30,13 +31,13 @@ Control = Callable[[Concepts, jax.Array], Concepts]
 """(concepts, key) -> as many concepts of the same sizes, drawn at random."""
 
 
-def dealt(concepts: Concepts, key: jax.Array) -> Concepts:
-    """The control: every head's tubelets dealt anew to its concepts; its tokens, clip by clip, where it has none."""
+def permuted_concepts(concepts: Concepts, key: jax.Array) -> Concepts:
+    """The control: tubelets of each head permuted among its concepts; without tubelets, the tokens of each clip."""
     if len(concepts.tubelets):
         return random_groups(concepts, key)
     draw, ids = np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist()), {}
-    for site, own in concepts.ids.items():
-        by_head = np.moveaxis(own, 4, 1)
+    for site, concept_ids in concepts.ids.items():
+        by_head = np.moveaxis(concept_ids, 4, 1)
         mixed = draw.permuted(by_head.reshape(*by_head.shape[:2], -1), axis=2).reshape(by_head.shape)
         ids[site] = np.moveaxis(mixed, 1, 4)
     return dataclasses.replace(concepts, ids=ids)
@@ -44,16 +45,16 @@ def dealt(concepts: Concepts, key: jax.Array) -> Concepts:
 
 @dataclass(frozen=True)
 class Method:
-    """A way to find and rank concepts, with the random concepts that it is held against."""
+    """A method to find and rank concepts, with its control of random concepts."""
 
     discover: Discoverer
     rank: Ranker
     assign: Assigner = assign_dictionary
-    control: Control = dealt
+    control: Control = permuted_concepts
 
 
 def vtcd(settings: VtcdSettings | None = None) -> Method:
-    """VTCD as the library does it, ranking by the logit of the clip's class."""
+    """VTCD, with the ranking by the logit of the clip's class."""
     s = settings or VtcdSettings()
 
     def find(model: Model, clips: Clips, key: jax.Array) -> Concepts:
@@ -66,7 +67,7 @@ def vtcd(settings: VtcdSettings | None = None) -> Method:
 
 
 def from_tokens(clips: Clips, ids: Mapping[str, np.ndarray], count: int) -> Concepts:
-    """``count`` concepts given by their tokens alone, for a discoverer that knows neither tubelets nor dictionaries.
+    """``count`` concepts given only by their tokens, for methods without tubelets or dictionaries.
 
     ids: site -> int [video, time, height, width, head], number of each token's concept, -1 for none.
     """
@@ -74,15 +75,15 @@ def from_tokens(clips: Clips, ids: Mapping[str, np.ndarray], count: int) -> Conc
     site, head = np.zeros((2, count), np.int32)
     for s, name in enumerate(sites):
         for h in range(ids[name].shape[-1]):
-            own = np.unique(ids[name][..., h])
-            site[own[own >= 0]], head[own[own >= 0]] = s, h
+            numbers = np.unique(ids[name][..., h])
+            site[numbers[numbers >= 0]], head[numbers[numbers >= 0]] = s, h
     nothing = np.zeros(0, np.int32)
     unknown = np.full(count, np.nan, np.float32)
-    grid = next(iter(ids.values())).shape[1:4]
+    grid = {name: (own.shape[1], own.shape[2], own.shape[3]) for name, own in ids.items()}
     return Concepts(
         sites=sites,
-        grid=(grid[0], grid[1], grid[2]),
-        slic_grid=(grid[0], grid[1], grid[2]),
+        grid=grid,
+        slic_grid=grid,
         site=site,
         head=head,
         number=np.arange(1, count + 1, dtype=np.int32),
@@ -91,8 +92,8 @@ def from_tokens(clips: Clips, ids: Mapping[str, np.ndarray], count: int) -> Conc
         assignment=nothing,
         weights=np.zeros(0, np.float32),
         memberships=np.zeros((0, count), np.float32),
-        ids={name: np.asarray(own, np.int32)[..., None] for name, own in ids.items()},
-        labels={},
+        ids={name: np.asarray(array, np.int32)[..., None] for name, array in ids.items()},
+        labels=Labels(),
         silhouette=unknown,
         error=unknown,
         converged=np.ones(count, bool),

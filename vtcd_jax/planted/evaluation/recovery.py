@@ -1,8 +1,8 @@
-"""How well concepts coincide with planted properties, token by token, over all clips of a set.
+"""Overlap of concepts with planted properties, by tokens, over all clips of a set.
 
     precision = |concept ∩ property| / |concept|    recall = |concept ∩ property| / |property|    IoU = |∩| / |∪|
 
-A concept is looked at head by head: in one that spans several, each part counts as a concept of its own.
+Heads are treated separately: a concept that spans several heads counts as one concept in each.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ Place = tuple[str, int]
 class Counts:
     """Tokens of every concept in every head.
 
-    places: the heads.  size: float64 [place, concept], tokens of all clips.
-    both:   property -> float64 [place, concept], those of them that have it.  total: property -> tokens that have it.
+    places: the heads.
+    size:   float64 [place, concept], tokens of all clips.
+    both:   property -> float64 [place, concept], tokens of the concept with the property.
+    total:  property -> number of tokens with the property.
     """
 
     places: tuple[Place, ...]
@@ -43,28 +45,28 @@ class Counts:
 
 
 def count(concepts: Concepts, masks: Mapping[str, Bool[np.ndarray, "video time height width"]]) -> Counts:
-    """Counts the tokens of all concepts, in all and under each mask."""
+    """Counts the tokens of all concepts, in total and inside each mask."""
     places: list[Place] = []
     size: list[np.ndarray] = []
     both: dict[str, list[np.ndarray]] = {name: [] for name in masks}
     for site, ids in concepts.ids.items():
         for head in range(ids.shape[4]):
-            own = ids[..., head, :]
+            head_ids = ids[..., head, :]
             places.append((site, head))
-            size.append(_tokens(own, len(concepts)))
+            size.append(_tokens(head_ids, len(concepts)))
             for name, mask in masks.items():
-                both[name].append(_tokens(own[mask], len(concepts)))
+                both[name].append(_tokens(head_ids[mask], len(concepts)))
     total = {name: int(mask.sum()) for name, mask in masks.items()}
     return Counts(tuple(places), np.stack(size), {name: np.stack(rows) for name, rows in both.items()}, total)
 
 
 def _tokens(ids: np.ndarray, concepts: int) -> Float[np.ndarray, "concept"]:
-    """Tokens of each concept, without those of none (-1)."""
+    """Number of tokens of each concept; tokens without one (-1) are ignored."""
     return np.bincount(ids.ravel() + 1, minlength=concepts + 1)[1:].astype(np.float64)
 
 
 def best(counts: Counts, name: str, places: Collection[Place] | None = None) -> tuple[int, int]:
-    """(place, concept) with the largest IoU with a property; only in some heads where ``places`` names them."""
+    """(place, concept) with the largest IoU with a property. places: heads to search; None: all."""
     iou = counts.iou(name).copy()
     if places is not None:
         iou[[place not in places for place in counts.places]] = -1

@@ -7,16 +7,17 @@ import numpy as np
 from ..network.truth import PROPERTIES
 from .judging import Interval, Report
 
-_WORDS = {True: "yes", False: "NO", None: "unknown (one seed has no interval)"}
+_ORDERS = {"most-first": "most important first", "random": "random order", "least-first": "least important first"}
+_ANSWERS = {True: "yes", False: "NO", None: "unknown (one seed has no interval)"}
 
 
 def lines(report: Report) -> list[str]:
-    """Per method: properties, areas and claims, each figure beside the control's in brackets."""
+    """Per method: properties, areas and claims; values of the control in brackets."""
     out = []
-    for method, parts in report.figures.items():
-        found, control = parts["found"], parts["control"]
+    for method, by_kind in report.figures.items():
+        found, control = by_kind["found"], by_kind["control"]
         title = f"{method}: {found['concepts'].mean:.0f} concepts; mean ± 95 % over {report.settings.seeds} seeds"
-        header = f"  {'property':<13}{'precision':>13}{'recall':>13}{'IoU':>13} {'(random)':<13}{'own head':>9}"
+        header = f"  {'property':<13}{'precision':>13}{'recall':>13}{'IoU':>13} {'(random)':<13}{'head':>9}"
         out += [title + " (random concepts)", f"{header}{'rank':>12} {'(random)':<12}{'density':>13} {'(random)':<12}"]
         for name in [*(p.name for p in PROPERTIES), "mean"]:
             row = "".join(f"{_pair(found[f'{kind}/{name}']):>13}" for kind in ("precision", "recall", "iou"))
@@ -28,10 +29,10 @@ def lines(report: Report) -> list[str]:
         for kind, title in (("area", "concepts"), ("token_area", "tokens")):
             for name in ("most-first", "random", "least-first"):
                 area = f"{kind}/{name}"
-                words = f"area of the logit over {title} removed, {name}"
-                out.append(f"  {words:<54}{_pair(found[area])} {_brackets(control[area])}")
+                label = f"area of the logit over {title} removed, {_ORDERS[name]}"
+                out.append(f"  {label:<64}{_pair(found[area])} {_brackets(control[area])}")
         out.append(f"  agreement with the exact importance: {_pair(found['agreement'], 3)}")
-        out += [f"  {claim}: {_WORDS[holds]}" for claim, holds in report.claims[method].items()]
+        out += [f"  {claim}: {_ANSWERS[holds]}" for claim, holds in report.claims[method].items()]
     return out
 
 

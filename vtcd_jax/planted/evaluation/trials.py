@@ -1,22 +1,23 @@
-"""One method on the clips of one seed: concepts are found, ranked and chosen on one half, and judged on the other.
+"""One method on the clips of one seed: concepts are found, ranked and chosen on one half, and evaluated on the other.
 
-Figures, by name; "P" is a property, "mean" stands for the mean over all:
+Metrics by name; "P" is a property, "mean" is the mean over all:
 
     precision/P  recall/P  iou/P   of the concept with the best IoU on the first half, on the other half
-    own_head/P                     1 where that concept lives in a head that was planted for it, else 0
+    own_head/P                     1 if that concept is in a head that was planted for it, else 0
     rank/P                         of the concept with the best IoU in the head through which P acts: 1 = most important
-    ahead/P                        share of the concepts of heads that do nothing that it is ranked before
-    density/P                      its importance per token over the planned one of P's own tokens, both as parts of all
-                                   importance above 0: about 1 where each of its tokens does what P's tokens do
-    area/most-first, …             area under the removal curve of the logit on the other half, over the share of
-                                   concepts removed, scaled so that 1 is the untouched logit and 0 that with everything
-                                   removed; "random": a random order
-    token_area/most-first, …       the same over the share of *tokens* removed: what concepts cost counts
+    ahead/P                        fraction of the concepts in heads without effect that it is ranked before
+    density/P                      its importance per token divided by that of P's tokens, both as fractions of the
+    total
+                                   importance above 0: about 1 if its tokens have the effect of P's tokens
+    area/most-first, …             area under the removal curve of the logit on the other half, over the fraction
+                                   of concepts removed, scaled so that 1 is the unmodified logit and 0 that with
+                                   everything removed; "random": a random order
+    token_area/most-first, …       the same over the fraction of *tokens* removed, so that the size of concepts counts
     agreement                      correlation of the ranker's importance with the exact one (``planned``)
     concepts                       their number
 
-Random concepts are the control: means over ``Settings.deals`` draws. They are ranked by their *exact* importance, and
-their curves are computed without the network: all that can be said for them is said.
+Random concepts are the control: means over ``Settings.controls`` draws. They are ranked by their *exact* importance,
+and their curves are computed without the network, which favours them.
 """
 
 from __future__ import annotations
@@ -40,41 +41,41 @@ from .methods import Method
 from .recovery import Counts, best, count
 from .settings import Settings, VtcdSettings
 
-Figures = dict[str, float]
+Metrics = dict[str, float]
 
 
-def trial(model: Model, clips: Clips, method: Method, settings: Settings, key: jax.Array) -> dict[str, Figures]:
-    """The figures of what the method finds ("found"), and of its control ("control")."""
+def trial(model: Model, clips: Clips, method: Method, settings: Settings, key: jax.Array) -> dict[str, Metrics]:
+    """The metrics of the method ("found") and of its control ("control")."""
     half = len(clips) // 2
     first, other = clips[:half], clips[half:]
     keys = jax.random.split(key, 5)
     concepts = method.discover(model, first, keys[0])
-    again = method.assign(model, other, concepts)
+    assigned = method.assign(model, other, concepts)
     _check(concepts, first)
-    _check(again, other)
+    _check(assigned, other)
     importance = np.asarray(method.rank(model, first, concepts, keys[1]), np.float64)
     if importance.shape != (len(concepts),) or not np.isfinite(importance).all():
-        raise InputError(f"a ranker gives a finite number for each of {len(concepts)} concepts; got {importance}")
+        raise InputError(f"a ranker must return a finite number for each of {len(concepts)} concepts; got {importance}")
 
     def measured(support: Support, gates: np.ndarray) -> np.ndarray:
-        own = Targets(other.labels)
-        return scores(model, other, support, gates, score="logit", targets=own, dtype="float32")["logit"]
+        targets = Targets(other.labels)
+        return scores(model, other, support, gates, score="logit", targets=targets, dtype="float32")["logit"]
 
-    figures = partial(_figures, (first, other), steps=settings.steps, key=keys[2])
-    found = figures((concepts, again), importance, measured)
+    metrics = partial(_metrics, (first, other), steps=settings.steps, key=keys[2])
+    found = metrics((concepts, assigned), importance, measured)
     exact = partial(planned_importance, first, key=keys[3])
     controls = []
-    for deal in jax.random.split(keys[4], settings.deals):
-        one, two = jax.random.split(deal)
-        dealt = method.control(concepts, one), method.control(again, two)
-        controls.append(figures(dealt, exact(dealt[0]), partial(planned_scores, other)))
+    for control_key in jax.random.split(keys[4], settings.controls):
+        one, two = jax.random.split(control_key)
+        random = method.control(concepts, one), method.control(assigned, two)
+        controls.append(metrics(random, exact(random[0]), partial(planned_scores, other)))
     control = {name: float(np.mean([c[name] for c in controls])) for name in found}
     agreement = correlation(importance, exact(concepts))
     return {"found": {**found, "agreement": agreement}, "control": {**control, "agreement": 1.0}}
 
 
 def passes(settings: Settings, method: VtcdSettings) -> int:
-    """Masked passes of a trial of VTCD, at most."""
+    """Largest number of masked passes of a trial of VTCD."""
     half, other = settings.clips // 2, settings.clips - settings.clips // 2
     return half * (method.masks + 1) + other * 3 * (settings.steps + 1)
 
@@ -85,7 +86,7 @@ def _check(concepts: Concepts, clips: Clips) -> None:
         if len(ids) != len(clips) or ids.ndim != 6:
             wanted = f"[video, time, height, width, head, slot] of {len(clips)} clips"
             raise InputError(f"ids of {site!r} must be {wanted}; got {ids.shape}")
-    check_same_clips("concepts", concepts.video_hashes, clips, "let the method find them in these clips")
+    check_same_clips("concepts", concepts.video_hashes, clips, "the method must find them in these clips")
     if not len(concepts):
         raise InputError("the method found no concepts")
 
@@ -99,7 +100,7 @@ Scored = Callable[[Support, np.ndarray], np.ndarray]
 """(support, gates [mask, concept]) -> logits [video, mask] on the other half."""
 
 
-def _figures(
+def _metrics(
     clips: tuple[Clips, Clips],
     concepts: tuple[Concepts, Concepts],
     importance: np.ndarray,
@@ -107,9 +108,9 @@ def _figures(
     *,
     steps: int,
     key: jax.Array,
-) -> Figures:
-    """Figures of one set of concepts. clips, concepts: (first half, other half)."""
-    counts = [count(c, token_masks(own)) for c, own in zip(concepts, clips, strict=True)]
+) -> Metrics:
+    """Metrics of one set of concepts. clips, concepts: (first half, other half)."""
+    counts = [count(c, token_masks(half)) for c, half in zip(concepts, clips, strict=True)]
     return {
         "concepts": float(len(concepts[0])),
         **_recovered(counts[0], counts[1]),
@@ -118,49 +119,49 @@ def _figures(
     }
 
 
-def _recovered(first: Counts, other: Counts) -> Figures:
-    """Precision, recall and IoU of the concepts chosen on the first half, on the other."""
-    found: dict[str, Figures] = {name: {} for name in ("precision", "recall", "iou", "own_head")}
+def _recovered(first: Counts, other: Counts) -> Metrics:
+    """Precision, recall and IoU, on the other half, of the concepts chosen on the first."""
+    metrics: dict[str, Metrics] = {name: {} for name in ("precision", "recall", "iou", "own_head")}
     for p in PROPERTIES:
-        at = best(first, p.name)
-        found["precision"][p.name] = float(other.precision(p.name)[at])
-        found["recall"][p.name] = float(other.recall(p.name)[at])
-        found["iou"][p.name] = float(other.iou(p.name)[at])
-        found["own_head"][p.name] = float(first.places[at[0]] in p.places)
-    return _named(found)
+        index = best(first, p.name)
+        metrics["precision"][p.name] = float(other.precision(p.name)[index])
+        metrics["recall"][p.name] = float(other.recall(p.name)[index])
+        metrics["iou"][p.name] = float(other.iou(p.name)[index])
+        metrics["own_head"][p.name] = float(first.places[index[0]] in p.places)
+    return _named(metrics)
 
 
-def _ranked(counts: Counts, importance: np.ndarray, drops: Mapping[str, float]) -> Figures:
+def _ranked(counts: Counts, importance: np.ndarray, drops: Mapping[str, float]) -> Metrics:
     """Ranks and densities of the concepts that act; ties count against them."""
     acting = np.array([place in ACTING for place in counts.places])
     idle = counts.size[acting].sum(0) == 0
-    found: dict[str, Figures] = {"rank": {}, "ahead": {}, "density": {}}
+    metrics: dict[str, Metrics] = {"rank": {}, "ahead": {}, "density": {}}
     total = np.maximum(importance, 0).sum()
     for p in PROPERTIES:
         if p.acts is not None:
             _, concept = best(counts, p.name, [p.places[p.acts]])
             above = importance >= importance[concept]
-            found["rank"][p.name] = float(above.sum())
-            found["ahead"][p.name] = float(1 - above[idle].mean()) if idle.any() else 1.0
-            part = importance[concept] / total if total > 0 else 0.0
+            metrics["rank"][p.name] = float(above.sum())
+            metrics["ahead"][p.name] = float(1 - above[idle].mean()) if idle.any() else 1.0
+            fraction = importance[concept] / total if total > 0 else 0.0
             planned = drops[p.name] / sum(drops.values()) / counts.total[p.name]
-            found["density"][p.name] = float(part / counts.size[:, concept].sum() / planned)
-    return _named(found)
+            metrics["density"][p.name] = float(fraction / counts.size[:, concept].sum() / planned)
+    return _named(metrics)
 
 
-def _named(found: Mapping[str, Figures]) -> Figures:
+def _named(metrics: Mapping[str, Metrics]) -> Metrics:
     """{"iou": {"red": 0.5, …}} as {"iou/red": 0.5, …, "iou/mean": …}."""
     return {
         f"{kind}/{name}": value
-        for kind, own in found.items()
-        for name, value in [*own.items(), ("mean", float(np.mean(list(own.values()))))]
+        for kind, values in metrics.items()
+        for name, value in [*values.items(), ("mean", float(np.mean(list(values.values()))))]
     }
 
 
 def _areas(
     concepts: Concepts, sizes: np.ndarray, importance: np.ndarray, scored: Scored, steps: int, key: jax.Array
-) -> Figures:
-    """Areas under the removal curves; NaN where removing everything changes nothing. sizes: tokens [concept]."""
+) -> Metrics:
+    """Areas under the removal curves; NaN if removing everything changes nothing. sizes: tokens [concept]."""
     order, total = np.argsort(-importance, kind="stable"), len(concepts)
     counts = removal_counts(total, steps)
     gates = curve_gates(order, counts, 1, key, total)

@@ -1,0 +1,1 @@
+"""The hand-written network, its clips, and what is true of them."""

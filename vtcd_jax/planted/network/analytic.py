@@ -1,7 +1,7 @@
-"""The planted network's answers without the network: what it would say of its clips with any tokens removed.
+"""The planted network's scores in closed form: its logits with any tokens removed.
 
-``planned_scores`` is to ``truth.own_logit`` what ``importance.scores`` is to the network: the same arguments, the same
-result to within a hundredth, and no passes. So the importance of *any* concepts is known as exactly as one likes.
+``planned_scores`` has the arguments of ``importance.scores`` and gives the same result to within a hundredth, without
+passes of the network (see ``truth.planted_logit``). So the importance of *any* concepts is known exactly.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from vtcd_jax.importance import Hadamard, Support, importance_from_scores
 
 from .truth import ACTING, attended, covered, weight_of
 
-MASKS = 512  # of the design that exact importance is read from, per clip: they cost next to nothing
+MASKS = 512  # per clip, of the design for exact importance; they are cheap
 
 
 def planned_scores(clips: Clips, support: Support, design: Gates) -> Float[np.ndarray, "video mask"]:
-    """The logit of every clip's own class under the masks of a design; NaN beyond the rows that it gives a clip.
+    """The logit of each clip's class under the masks of a design; NaN beyond the rows of a clip.
 
     design: as for ``importance.scores``: an array [mask, concept] of zeros and ones is one.
     """
@@ -34,26 +34,26 @@ def planned_scores(clips: Clips, support: Support, design: Gates) -> Float[np.nd
         count = rows.count(present[video])
         gates = rows_of(rows, clips.hashes[video], 0, count, present[video])
         out[video, :count] = 0
-        for place in ACTING:
-            site, head = place
+        for acting in ACTING:
+            site, head = acting
             ids = support.ids[site][video][mask][:, head] if site in support.ids else np.full((int(mask.sum()), 1), -1)
-            share = np.array([attended(len(ids), removed) for removed in range(len(ids) + 1)])
-            out[video, :count] += weight_of(place) * share[_removed(ids, gates)]
+            attention = np.array([attended(len(ids), removed) for removed in range(len(ids) + 1)])
+            out[video, :count] += weight_of(acting) * attention[_removed(ids, gates)]
     return out
 
 
 def _removed(ids: Int[np.ndarray, "token slot"], gates: Float[np.ndarray, "mask concept"]) -> Int[np.ndarray, "mask"]:
-    """How many of these tokens belong to a concept whose gate is 0."""
+    """Number of tokens that belong to a concept whose gate is 0."""
     kept = np.pad(gates, ((0, 0), (0, 1)), constant_values=1.0)[:, ids]  # -1: kept
     return (kept.min(-1) == 0).sum(-1)
 
 
 def planned_importance(clips: Clips, concepts: Concepts, key: jax.Array) -> Float[np.ndarray, "concept"]:
-    """What CRIS would give for the logit with very many masks."""
+    """The result of CRIS for the logit with very many masks."""
     support, design = Support.of(concepts), Hadamard(key, MASKS)
-    found = planned_scores(clips, support, design)
-    untouched = planned_scores(clips, support, np.ones((1, len(concepts)), np.float32))[:, 0]
+    masked = planned_scores(clips, support, design)
+    unmodified = planned_scores(clips, support, np.ones((1, len(concepts)), np.float32))[:, 0]
     present = support.present()
     return importance_from_scores(
-        "logit", "folded-hadamard", design, found, untouched, clips.hashes, present
+        "logit", "folded-hadamard", design, masked, unmodified, clips.hashes, present
     ).importance

@@ -1,4 +1,4 @@
-"""A small VideoMAE classifier whose weights are written down, not learned: its heads are known detectors.
+"""A small VideoMAE classifier whose weights are constructed, not learned: its heads are known detectors.
 
     block 0  attention  head 0  quadrant of the picture          head 1  early or late in the clip
              MLP        motion to the right minus motion to the left; red, green, blue as 0 or 1
@@ -6,15 +6,16 @@
              MLP        right and left as 0 or 1
     block 2  attention  head 0  direction of motion   (acts)     head 1  colour, once more
 
-Keys carry what a head detects, and beside it a little of everything else, which no query asks for. All queries are the
-same constant: with the keys of the marked tokens it makes the logit LOGIT, with all others 0, so that a key set to zero
-falls back among the others. Values carry the sign of what is detected (right +, left -; red +, blue -). The output
+Keys contain what a head detects, and a small random mixture of everything else, which no query uses. All queries are
+the
+same constant: its logit is LOGIT for keys of the marked tokens and 0 for all others, so that a key set to zero
+becomes one of the others. Values carry the sign of what is detected (right +, left -; red +, blue -). The output
 projection writes the attended value to the stream, where the classifier reads it:
 
-    logit of a class = sum over the two heads that act of  WEIGHTS · attended value · sign in the class
+    logit of a class = sum over the two acting heads of  WEIGHTS · attended value · sign in the class
 
-The output projections of the other four heads are zero: whatever they detect, they do nothing. ``truth`` says what
-follows from this. How quantities lie in the stream: ``stream``; what the MLPs compute: ``units``.
+The output projections of the other four heads are zero: they detect something, but have no effect. ``truth`` derives
+the right answers, ``stream`` defines the quantities in the stream, ``units`` the MLPs.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ from vtcd_jax.models import Model, Preprocessing, build, param_shapes
 from vtcd_jax.models.families.videomae import VideoMAEConfig
 
 from .scene import COLOURS, FRAMES, GREY, LABELS, PATCH, PERIOD, SIDE, SIGNS, STRIPES, TUBELET
-from .stream import AMPLITUDE, BALLAST, GRID, WIDTH, Row, everything, read, read_one, read_place, write
+from .stream import AMPLITUDE, BALLAST, GRID, WIDTH, Row, everything, read, read_one, read_position, write
 from .units import Unit, first_units, second_units
 
 HEADS, DEPTH = 2, 3
 CHANNELS = WIDTH // HEADS
-LOGIT = 2.0  # small: a head's output falls nearly in proportion to the marked tokens whose keys are gone
+LOGIT = 2.0  # small: a head's output falls nearly in proportion to the removed keys of marked tokens
 WEIGHTS = {"direction": 8.0, "hue": 3.0}  # what an attended value of 1 adds to the logit of its class
 CONFIG = VideoMAEConfig(
     image_size=SIDE, patch_size=PATCH, num_frames=FRAMES, tubelet_size=TUBELET, width=WIDTH, depth=DEPTH,
@@ -47,10 +48,10 @@ CONFIG = VideoMAEConfig(
 class Detector:
     """A head.
 
-    keys:   what its first key channels read from a layer norm's result.
-    sought: how many of them, from the first, queries look for.
+    keys:   what its first key channels read from the result of a layer norm.
+    sought: number of key channels, from the first, that queries use.
     value:  what its first value channel reads.
-    writes: the quantity that its output is added to; "" for a head that does nothing.
+    writes: the quantity to which its output is added; "" for a head without effect.
     """
 
     keys: tuple[Row, ...]
@@ -60,8 +61,8 @@ class Detector:
 
 
 def model(noise: float = 0.1) -> Model:
-    """The network; always the same for one ``noise``, the length of what else a key carries (about, in a token without
-    an object), where what its head detects has length 1."""
+    """The network; always the same for one ``noise``: the approximate length of the random part of a key, for a token
+    without an object, relative to the part that its head detects."""
     params = jax.tree.map(lambda s: np.zeros(s.shape, np.float32), param_shapes(CONFIG))
     params["patch_embed"] = _embedding()
     for i, (heads, units) in enumerate(zip(detectors(), (first_units(), second_units(), []), strict=True)):
@@ -82,16 +83,16 @@ def model(noise: float = 0.1) -> Model:
 def detectors() -> tuple[tuple[Detector, Detector], ...]:
     """The heads, block by block."""
     time, row, column = np.unravel_index(np.arange(np.prod(GRID)), GRID)
-    left, upper = (read_place(np.cos((place - 1.5) * np.pi / 4)) for place in (column, row))  # below 0: right, lower
-    early = read_place(1 - time / 1.5)
+    left, upper = (read_position(np.cos((index - 1.5) * np.pi / 4)) for index in (column, row))  # below 0: right, lower
+    early = read_position(1 - time / 1.5)
     coloured = read({"red": 1, "green": 1, "blue": 1})
     colours = (read({"red": 1}), read({"blue": 1}), read({"green": 1}), read_one() - coloured)
-    ways = (read({"right": 1}), read({"left": 1}), read_one() - read({"right": 1, "left": 1}))
+    motion = (read({"right": 1}), read({"left": 1}), read_one() - read({"right": 1, "left": 1}))
     hue, direction = read({"red": 1, "blue": -1}), read({"right": 1, "left": -1})
     return (
         (Detector((left, upper), 1, left), Detector((early,), 1, early)),
         (Detector(colours, 2, hue, "hue"), Detector((coloured, read_one() - coloured), 1, coloured)),
-        (Detector(ways, 2, direction, "direction"), Detector(colours, 2, hue)),
+        (Detector(motion, 2, direction, "direction"), Detector(colours, 2, hue)),
     )
 
 
@@ -108,7 +109,7 @@ def _set_head(attention: dict, index: int, head: Detector) -> None:
 def _set_rest_of_key(
     kernel: Float[np.ndarray, "in out"], index: int, used: int, noise: float, rng: np.random.Generator
 ) -> None:
-    """Each thing that the stream holds shows in a random direction of the key channels that a head leaves free."""
+    """Adds each quantity of the stream in a random direction of the head's free key channels."""
     free = slice(index * CHANNELS + used, (index + 1) * CHANNELS)
     for row in everything():
         direction = rng.standard_normal(CHANNELS - used)
@@ -116,20 +117,20 @@ def _set_rest_of_key(
 
 
 def _embedding() -> dict[str, np.ndarray]:
-    """What is written about a patch: how red, green and blue it is (1 where an object covers it), its brightness, and
+    """What is written for a patch: how red, green and blue it is (1 where an object covers it), its brightness, and
     its brightness in each of its two frames projected on the stripes' cosine and sine (1: the stripes' amplitude)."""
     pixels = TUBELET * PATCH**2
     kernel = np.zeros((TUBELET, PATCH, PATCH, 3, WIDTH))
     full = 2 * (max(COLOURS["red"]) - min(COLOURS["red"])) / 255  # pixels run from -1 to 1 here
     for c, name in enumerate(("red", "green", "blue")):
-        shares = np.where(np.arange(3) == c, 1, -0.5) / (full * pixels)
-        kernel += shares[:, None] * write({f"chroma_{name}": 1})
+        weights = np.where(np.arange(3) == c, 1, -0.5) / (full * pixels)
+        kernel += weights[:, None] * write({f"chroma_{name}": 1})
     kernel += write({"brightness": 1 / (3 * pixels)})
     angle = 2 * np.pi * np.arange(PATCH) / PERIOD
     for frame in range(TUBELET):
         for name, wave in (("cosine", np.cos(angle)), ("sine", np.sin(angle))):
-            shares = wave * 2 / (3 * PATCH**2) / (2 * STRIPES / 255)
-            kernel[frame] += shares[:, None, None] * write({f"{name}_{frame + 1}": 1})
+            weights = wave * 2 / (3 * PATCH**2) / (2 * STRIPES / 255)
+            kernel[frame] += weights[:, None, None] * write({f"{name}_{frame + 1}": 1})
     bias = write({"ballast": BALLAST / AMPLITUDE, "brightness": 1 - 2 * GREY / 255})
     return {"kernel": kernel.astype(np.float32), "bias": bias.astype(np.float32)}
 

@@ -1,9 +1,9 @@
-"""Planted clips: a striped object goes left or right over grey texture, beside a striped one that stays.
+"""Planted clips: a striped object moves left or right over grey texture; a striped distractor stays still.
 
-The object is red or blue, the other one green. All have the mean brightness of the background, so that colour, stripes
-and brightness tell nothing of each other, and stripes go a quarter of their period per frame. Object and distractor
-keep to different halves of the picture (above, below) and never touch. Every value is drawn from the seed and the
-number of the clip.
+The object is red or blue, the distractor green. All have the mean brightness of the background, so that colour, stripes
+and brightness are independent, and stripes move by a quarter of their period per frame. Object and distractor stay in
+different halves of the picture (upper, lower) and never touch. Every value is drawn from the seed and the number of the
+clip.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def clips(count: int, seed: int) -> Clips:
         raise InputError(f"{count} clips: give at least one")
     labels = np.arange(count) % len(LABELS)
     made = [_clip(np.random.default_rng([seed, number]), int(label)) for number, label in enumerate(labels)]
-    video, moving, staying = (np.stack(part) for part in zip(*made, strict=True))
+    video, moving, staying = (np.stack(arrays) for arrays in zip(*made, strict=True))
     names = [f"planted-{seed}-{number}" for number in range(count)]
     return Clips.make(video, names, labels, {"object": moving, "distractor": staying})
 
@@ -43,8 +43,8 @@ def _clip(
 ) -> tuple[UInt8[np.ndarray, "t h w 3"], Bool[np.ndarray, "t h w"], Bool[np.ndarray, "t h w"]]:
     """Pixels, the object's mask and the distractor's."""
     direction = int(SIGNS["direction"][label])
-    way = SPEED * (FRAMES - 1)
-    start = int(rng.integers(0, SIDE - OBJECT - way + 1)) + (way if direction < 0 else 0)
+    distance = SPEED * (FRAMES - 1)
+    start = int(rng.integers(0, SIDE - OBJECT - distance + 1)) + (distance if direction < 0 else 0)
     halves = rng.permutation(2) * SIDE // 2
     texture = gaussian_filter(rng.standard_normal((SIDE, SIDE)), 2, mode="wrap")
     frames = np.repeat((GREY + TEXTURE * texture / texture.std())[None, ..., None], 3, -1).repeat(FRAMES, 0)
@@ -64,10 +64,10 @@ def _top(rng: np.random.Generator, half: int, size: int) -> int:
 
 
 def _paint(frames: np.ndarray, left: np.ndarray, top: int, size: int, colour: str, phase: float) -> np.ndarray:
-    """Paints a striped square into every frame; returns where it is. left: int [time]."""
-    where = np.zeros(frames.shape[:3], bool)
+    """Paints a striped square into every frame; returns its mask. left: int [time]."""
+    mask = np.zeros(frames.shape[:3], bool)
     stripes = STRIPES * np.cos(2 * np.pi * (np.arange(size) + phase) / PERIOD)
     for frame, x in enumerate(left):
-        where[frame, top : top + size, x : x + size] = True
+        mask[frame, top : top + size, x : x + size] = True
         frames[frame, top : top + size, x : x + size] = np.add.outer(stripes, COLOURS[colour])
-    return where
+    return mask

@@ -1,13 +1,13 @@
-"""Where a hand-written network keeps what it knows: named quantities in the channels of its stream.
+"""The stream of the hand-written network: named quantities in its channels.
 
     F  AMPLITUDE: a quantity of 1 stands as +F in one channel and -F in another
     B  BALLAST: +B and -B in two channels of every token
     s  the standard deviation that layer norm divides by; nearly constant, because B is far above all else
 
-So the mean over channels is that of the table of positions alone, and (plus - minus) · s / (2 F) reads a quantity out
-of what a layer norm gives. The network adds the table of positions to *all* channels: places are read from the first
-ones, which hold nothing else; the quantities lie where the table is slow, each in two channels that it treats alike
-(sines, or cosines, of neighbouring frequencies).
+So the mean over channels is that of the position table alone, and (plus - minus) · s / (2 F) reads a quantity from the
+result of a layer norm. The network adds the position table to *all* channels. Positions are read from the first
+channels, which hold nothing else. The quantities are in channels where the table changes slowly, each in two channels
+with nearly equal values of the table (sines, or cosines, of neighbouring frequencies).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from vtcd_jax.models.layers import sine_cosine_table
 
 Row = Float[np.ndarray, "channel"]
 GRID = (4, 8, 8)  # tokens along time, height and width
-WIDTH = 76  # makes one frequency of the table 2π / 8 (to 0.1 %), so that a token can tell its place in a row of 8
+WIDTH = 76  # makes one frequency of the table 2π / 8 (to 0.1 %), so that the position in a row of 8 can be read
 TABLE = 36  # channels that hold the table of positions alone
 AMPLITUDE, BALLAST = 64.0, 2048.0
 QUANTITIES = (
@@ -33,7 +33,7 @@ QUANTITIES = (
 
 
 Amounts = Mapping[str, float | int]
-"""Of named quantities."""
+"""Amounts of named quantities."""
 
 
 def channels(name: str) -> tuple[int, int]:
@@ -44,7 +44,7 @@ def channels(name: str) -> tuple[int, int]:
 
 
 def write(amounts: Amounts) -> Row:
-    """What is added to the stream so that each named quantity grows by its amount."""
+    """The vector that adds these amounts of named quantities to the stream."""
     added = np.zeros(WIDTH)
     for name, amount in amounts.items():
         plus, minus = channels(name)
@@ -53,7 +53,7 @@ def write(amounts: Amounts) -> Row:
 
 
 def read(weights: Amounts) -> Row:
-    """Of a layer norm's result, the sum of the named quantities with their weights."""
+    """Reads the weighted sum of named quantities from a layer norm's result."""
     row = np.zeros(WIDTH)
     for name, weight in weights.items():
         plus, minus = channels(name)
@@ -63,27 +63,27 @@ def read(weights: Amounts) -> Row:
 
 
 def read_one() -> Row:
-    """Of a layer norm's result, the constant 1: the ballast."""
+    """Reads the constant 1 (the ballast) from a layer norm's result."""
     return read({"ballast": AMPLITUDE / BALLAST})
 
 
-def read_place(values: Float[np.ndarray, "token"], ridge: float = 1e-3) -> Row:
-    """Of a layer norm's result, a function of a token's place, as near as the table's channels come to it."""
+def read_position(values: Float[np.ndarray, "token"], ridge: float = 1e-3) -> Row:
+    """Reads a function of a token's position from a layer norm's result, as the best fit on the table's channels."""
     table = sine_cosine_table(len(values), WIDTH).astype(np.float64)
-    known = (table - table.mean(1, keepdims=True))[:, :TABLE]
+    centred = (table - table.mean(1, keepdims=True))[:, :TABLE]
     row = np.zeros(WIDTH)
-    row[:TABLE] = np.linalg.solve(known.T @ known + ridge * np.eye(TABLE), known.T @ values) * deviation()
+    row[:TABLE] = np.linalg.solve(centred.T @ centred + ridge * np.eye(TABLE), centred.T @ values) * deviation()
     return row
 
 
 def everything() -> list[Row]:
-    """Of a layer norm's result, all that a stream holds: the place of a token (of length 1 in all), and every quantity
-    but the ballast, half as long."""
-    place = np.zeros((TABLE, WIDTH))
-    np.fill_diagonal(place, deviation() / np.sqrt(TABLE / 2))
-    return [*place, *(read({name: 0.5}) for name in QUANTITIES[1:])]
+    """Reads all of a layer norm's result: the position of a token (length 1), and every quantity except the ballast
+    (half as long)."""
+    position = np.zeros((TABLE, WIDTH))
+    np.fill_diagonal(position, deviation() / np.sqrt(TABLE / 2))
+    return [*position, *(read({name: 0.5}) for name in QUANTITIES[1:])]
 
 
 def deviation() -> float:
-    """What layer norm divides by where all quantities are 0. The table's squares add up to half a channel each."""
+    """The divisor of layer norm if all quantities are 0. The table's squares add up to half a channel each."""
     return float(np.sqrt((2 * BALLAST**2 + WIDTH / 2) / WIDTH))

@@ -1,15 +1,15 @@
 """The right answers, from the construction of the network and the clips.
 
-    N  tokens of a clip    n  marked tokens, whose keys a head that acts looks for: the moving object's
-    r  how many of them have their key set to zero    L  LOGIT
+    N  tokens of a clip    n  marked tokens, whose keys an acting head looks for: those of the moving object
+    r  number of marked tokens whose key is set to zero    L  LOGIT
 
-All queries are alike, so a head that acts attends to its marked tokens with the share
+All queries are equal, so an acting head attends to its marked tokens with the fraction
 
     a(r) = ((n - r) e^L + r) / ((n - r) e^L + r + N - n)
 
-and the logit of a clip's own class is the sum of WEIGHTS · a(r) over the two such heads. They do not know of each
-other: what one loses the other keeps. A key that is set to zero elsewhere changes nothing: in a head that acts its
-logit was 0 before (but for what the steps let through, below 1 %), in the others nothing is passed on.
+and the logit of a clip's class is the sum of WEIGHTS · a(r) over the two acting heads, which are independent. A key
+that is set to zero elsewhere changes nothing: in an acting head its logit was 0 before (up to an error of the steps
+below 1 %), and the other heads have no output.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from .stream import GRID
 
 @dataclass(frozen=True)
 class Property:
-    """Something that tokens have.
+    """A property of tokens.
 
-    name:   its name; ``token_masks`` has the tokens.
-    places: (site, head) of the heads whose keys tell it.
-    acts:   index into ``places`` of the head through which it changes the prediction; None: none does.
-    weight: what the logit can lose with it: more is more important. 0 where no head acts.
+    name:   its name; ``token_masks`` gives the tokens.
+    places: (site, head) of the heads whose keys contain it.
+    acts:   index into ``places`` of the head through which it changes the prediction; None: no head.
+    weight: largest decrease of the logit when it is removed; 0 if no head acts.
     """
 
     name: str
@@ -60,16 +60,16 @@ ACTING = (_MOTION[0], _COLOUR[0])  # the heads that change the prediction
 
 
 def token_masks(clips: Clips) -> dict[str, Bool[np.ndarray, "video time height width"]]:
-    """Which tokens of planted clips have each property. A token is an object's when it covers half of it or more."""
+    """The tokens of planted clips with each property. A token belongs to an object that covers at least half of it."""
     moving, staying = (covered(clips.masks[name]) for name in ("object", "distractor"))
-    words = [LABELS[label] for label in clips.labels]
+    names = [LABELS[label] for label in clips.labels]
     classes = {
-        word: np.array([word in label for label in words])[:, None, None, None]
+        word: np.array([word in label for label in names])[:, None, None, None]
         for word in ("right", "left", "red", "blue")
     }
     time, row, column = np.indices(GRID)
     upper, left, early = row < GRID[1] / 2, column < GRID[2] / 2, time < GRID[0] / 2
-    places = {
+    regions = {
         "upper left": upper & left, "upper right": upper & ~left, "lower left": ~upper & left,
         "lower right": ~upper & ~left, "early": early, "late": ~early,
     }  # fmt: skip
@@ -77,13 +77,13 @@ def token_masks(clips: Clips) -> dict[str, Bool[np.ndarray, "video time height w
         **{word: moving & of_class for word, of_class in classes.items()},
         "green": staying,
         "coloured": moving | staying,
-        **{name: np.broadcast_to(place, moving.shape) for name, place in places.items()},
+        **{name: np.broadcast_to(region, moving.shape) for name, region in regions.items()},
     }
 
 
 def planned_drops(clips: Clips) -> dict[str, float]:
-    """Property that acts -> what the logit of a clip's own class loses, mean over clips, when the keys of exactly the
-    tokens that have it are zero: the importance of a concept that holds them all."""
+    """Acting property -> decrease of the logit of a clip's class with the keys of exactly its tokens at zero, mean over
+    clips: the importance of a concept that contains all of them."""
     masks, out = token_masks(clips), {}
     for p in PROPERTIES:
         if p.acts is not None:
@@ -94,26 +94,26 @@ def planned_drops(clips: Clips) -> dict[str, float]:
 
 
 def weight_of(place: tuple[str, int]) -> float:
-    """What the attended value of a head that acts is worth in the logit."""
+    """The weight of an acting head's attended value in the logit."""
     return WEIGHTS["direction" if place == _MOTION[0] else "hue"]
 
 
 def covered(
-    mask: Bool[np.ndarray, "video frame row column"], least: float = 0.5
+    mask: Bool[np.ndarray, "video frame row column"], minimum: float = 0.5
 ) -> Bool[np.ndarray, "video time height width"]:
-    """The tokens that a mask of pixels covers to ``least`` or more."""
+    """The tokens that a mask of pixels covers by at least the fraction ``minimum``."""
     time, height, width = GRID
     cells = mask.reshape(len(mask), time, TUBELET, height, PATCH, width, PATCH)
-    return cells.mean((2, 4, 6)) >= least
+    return cells.mean((2, 4, 6)) >= minimum
 
 
 def attended(marked: int, removed: int = 0, tokens: int = prod(GRID)) -> float:
-    """a(r): the share of attention that the marked tokens get when the keys of so many of them are zero."""
+    """a(r): the fraction of attention on the marked tokens when ``removed`` of their keys are zero."""
     kept = (marked - removed) * exp(LOGIT) + removed
     return kept / (kept + tokens - marked)
 
 
-def own_logit(marked: int, direction_removed: int = 0, hue_removed: int = 0) -> float:
-    """The logit of a clip's own class when keys of marked tokens are zero in the head of motion, and of colour."""
+def planted_logit(marked: int, direction_removed: int = 0, hue_removed: int = 0) -> float:
+    """The logit of a clip's class when keys of marked tokens are zero in the heads of motion and colour."""
     removed = {"direction": direction_removed, "hue": hue_removed}
     return sum(weight * attended(marked, removed[name]) for name, weight in WEIGHTS.items())

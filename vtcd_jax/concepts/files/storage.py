@@ -8,21 +8,23 @@ from __future__ import annotations
 import csv
 import io
 import json
-import zipfile
-import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vtcd_jax.base.errors import InputError
-from vtcd_jax.base.files import replacing, save_safetensors, write_text
+from vtcd_jax.base.files import save_safetensors, write_text
 
-from .types import Concepts, Tubelets
+from ..labels import Grid
+from ..types import Concepts, Tubelets
+from .labels import load_labels, save_labels
 
 ARRAYS = "concepts.safetensors"
 LABELS = "concepts_labels.npz"
 TABLE = "concepts.csv"
+FILES = (TABLE, LABELS, ARRAYS)
 # fmt: off
 COLUMNS = (
     "id", "name", "site", "layer", "head", "number", "tubelets", "videos", "spread", "silhouette", "error",
@@ -34,7 +36,8 @@ _CONCEPT_FIELDS = (
 )
 _OPTIONAL_FIELDS = ("encoder", "stability_seeds", "stability_clips")
 _TUBELET_FIELDS = ("site", "head", "video", "label", "size", "feature")
-_TEXT_FIELDS = ("sites", "grid", "slic_grid", "settings", "video_names", "video_hashes")
+_TEXT_FIELDS = ("sites", "settings", "video_names", "video_hashes")
+_GRIDS = ("grid", "slic_grid")  # of all sites together where they are equal, else site -> grid
 # fmt: on
 
 
@@ -46,16 +49,21 @@ def save_concepts(concepts: Concepts, folder: str | Path, prefix: str = "") -> N
     tensors |= {name: value for name in _OPTIONAL_FIELDS if (value := getattr(concepts, name)) is not None}
     tensors |= {f"tubelets/{name}": getattr(concepts.tubelets, name) for name in _TUBELET_FIELDS}
     tensors |= {f"ids/{site}": concepts.ids[site] for site in concepts.sites}
-    metadata = {name: json.dumps(getattr(concepts, name), sort_keys=True) for name in _TEXT_FIELDS}
-    with replacing(folder / (prefix + LABELS)) as file:
-        labels: dict[str, Any] = {site: concepts.labels[site] for site in sorted(concepts.sites)}
-        np.savez_compressed(file, **labels)
+    text = {name: getattr(concepts, name) for name in _TEXT_FIELDS}
+    text |= {name: _shared(getattr(concepts, name)) for name in _GRIDS}
+    if concepts.channels:
+        text["channels"] = dict(concepts.channels)
+    metadata = {name: json.dumps(value, sort_keys=True) for name, value in text.items()}
+    save_labels(concepts.labels, concepts.sites, folder / (prefix + LABELS))
     write_text(folder / (prefix + TABLE), table(concepts))
     save_safetensors(folder / (prefix + ARRAYS), tensors, metadata)
 
 
 def load_concepts(folder: str | Path, prefix: str = "") -> Concepts:
-    """Reads what ``save_concepts`` wrote. Raises InputError for missing or damaged files."""
+    """Reads what ``save_concepts`` wrote, labels when they are first asked for.
+
+    Raises InputError for missing or damaged files.
+    """
     from safetensors import SafetensorError, safe_open
 
     path = Path(folder) / (prefix + ARRAYS)
@@ -63,20 +71,34 @@ def load_concepts(folder: str | Path, prefix: str = "") -> Concepts:
         with safe_open(str(path), framework="numpy") as source:
             metadata = source.metadata() or {}
             tensors = {name: source.get_tensor(name) for name in source.keys()}  # noqa: SIM118
-        text = {name: json.loads(metadata[name]) for name in _TEXT_FIELDS}
-        labels_path = Path(folder) / (prefix + LABELS)
-        with np.load(labels_path) as archive:
-            labels = {site: archive[site] for site in text["sites"]}
+        text = {name: json.loads(metadata[name]) for name in (*_TEXT_FIELDS, *_GRIDS)}
         fields: dict[str, Any] = {name: tensors[name] for name in _CONCEPT_FIELDS}
         fields |= {name: tuple(text[name]) for name in _TEXT_FIELDS if name != "settings"}
+        fields |= {name: _by_site(text[name], text["sites"]) for name in _GRIDS}
+        fields["channels"] = json.loads(metadata.get("channels", "{}"))
+        labels = load_labels(Path(folder) / (prefix + LABELS), fields["slic_grid"])
         tubelets = Tubelets(**{name: tensors[f"tubelets/{name}"] for name in _TUBELET_FIELDS})
         ids = {site: tensors[f"ids/{site}"] for site in text["sites"]}
         fields |= {"settings": text["settings"], **{name: tensors.get(name) for name in _OPTIONAL_FIELDS}}
         return Concepts(**fields, tubelets=tubelets, ids=ids, labels=labels)
     except FileNotFoundError as error:
         raise InputError(f"no concepts in {folder} ({error}); run `vtcd discover` first") from None
-    except (SafetensorError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path} or its labels are damaged ({error}); run `vtcd discover` again") from None
+    except InputError:  # of the labels
+        raise
+    except (SafetensorError, KeyError, ValueError, TypeError, IndexError) as error:
+        raise InputError(f"{path} is damaged ({error}); run `vtcd discover` again") from None
+
+
+def _shared(grid: Mapping[str, Grid]) -> Any:
+    """The grid of all sites; site -> grid where they differ."""
+    values = set(grid.values())
+    return values.pop() if len(values) == 1 else dict(grid)
+
+
+def _by_site(grid: Any, sites: Sequence[str]) -> dict[str, Grid]:
+    """What ``_shared`` was given."""
+    by_site: dict[str, Any] = grid if isinstance(grid, dict) else dict.fromkeys(sites, grid)
+    return {site: (by_site[site][0], by_site[site][1], by_site[site][2]) for site in sites}
 
 
 def table(concepts: Concepts) -> str:
