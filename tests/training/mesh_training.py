@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from tests.training.toy import SHORT, TASK
-from vtcd_jax.importance import make_mesh
+from vtcd_jax.devices.mesh import make_mesh
 from vtcd_jax.training import fit
 
 

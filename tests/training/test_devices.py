@@ -15,6 +15,8 @@ from vtcd_jax.models import InputError
 from vtcd_jax.training import fit
 from vtcd_jax.training.placing import check_devices
 
+pytestmark = pytest.mark.compile
+
 
 def test_eight_devices_train_as_one_does(root, tmp_path):
     """From the start, and from a checkpoint that one device has made."""

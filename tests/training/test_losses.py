@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vtcd_jax.training.auxiliary import mask_loss, mask_readouts, token_shares
+from vtcd_jax.training.auxiliary import mask_heads, mask_loss, token_fractions
 from vtcd_jax.training.losses import contrastive, soft_jaccard
 
 
@@ -43,12 +43,12 @@ def test_captions_that_say_the_same_are_equally_right():
 def test_shares_are_means_of_masks_over_tokens():
     masks = np.zeros((1, 4, 4, 4, 2), bool)
     masks[0, 0, :2, 0, 1] = True  # 2 of the 8 pixels of the first token
-    shares = token_shares(masks, (2, 2, 2))
+    shares = token_fractions(masks, (2, 2, 2))
     assert shares.shape == (1, 2, 2, 2, 2) and shares[0, 0, 0, 0, 1] == 0.25 and shares.sum() == 0.25
 
 
 def test_readouts_begin_undecided_and_are_summed_over_sites():
-    readouts = mask_readouts(["a", "b"], 3, 2)
+    readouts = mask_heads(["a", "b"], 3, 2)
     values = {site: jnp.ones((1, 2, 2, 2, 3)) for site in readouts}
     shares = jnp.zeros((1, 2, 2, 2, 2))
     assert float(mask_loss(readouts, values, shares)) == pytest.approx(2 * np.log(2))

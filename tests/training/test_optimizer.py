@@ -13,6 +13,8 @@ from vtcd_jax.models import InputError
 from vtcd_jax.training import Optimizer, Rate, TrainSettings, learning_rate
 from vtcd_jax.training.optimizer import make_optimizer
 
+pytestmark = pytest.mark.compile
+
 
 def rates(rate: Rate, steps: int) -> np.ndarray:
     schedule = learning_rate(rate, steps)

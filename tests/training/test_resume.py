@@ -19,6 +19,8 @@ from vtcd_jax.models import InputError
 from vtcd_jax.runs import read_events
 from vtcd_jax.training import Rate, Trained, fit
 
+pytestmark = pytest.mark.compile
+
 
 def assert_same(trained: Trained, expected: Trained) -> None:
     for one, other in zip(_arrays(trained), _arrays(expected), strict=True):
@@ -166,6 +168,6 @@ def test_when_checkpoints_are_made_may_change(whole, tmp_path):
 
 def test_a_folder_with_other_things_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(InputError, match="holds other things"):
+    with pytest.raises(InputError, match="holds other files"):
         fit(TASK, SETTINGS, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]

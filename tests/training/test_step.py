@@ -15,6 +15,8 @@ from vtcd_jax.models import InputError
 from vtcd_jax.runs import read_events
 from vtcd_jax.training import Batch, Diverged, Optimizer, TrainSettings, fit, initial_state, read_checkpoint
 
+pytestmark = pytest.mark.compile
+
 
 def assert_close(one: Any, other: Any, atol: float) -> None:
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
@@ -55,7 +57,7 @@ def test_the_average_is_that_of_a_plain_loop(tmp_path):
         params = read_checkpoint(tmp_path / "run", step + 1, start).params
         average = jax.tree.map(lambda a, b, d=decay: d * a + (1 - d) * np.asarray(b, np.float64), average, params)
     assert_close(trained.average, average, 1e-6)
-    with pytest.raises(InputError, match="no whole checkpoint of step 9; there are: 1, 2, 3, 4, 5, 6, 7, 8"):
+    with pytest.raises(InputError, match="no valid checkpoint of step 9; available: 1, 2, 3, 4, 5, 6, 7, 8"):
         read_checkpoint(tmp_path / "run", 9, start)
 
 
@@ -96,11 +98,11 @@ def test_training_stops_at_the_first_value_that_is_not_finite(tmp_path, what):
     """Steps count from 1 in messages; what was saved before stays, and nothing after is saved."""
 
     def broken(params, state, batch, step, keys):
-        value, figures, state = loss(params, state, batch, step, keys)
+        value, metrics, state = loss(params, state, batch, step, keys)
         if what == "loss":
-            return value * jnp.where(step == 6, jnp.nan, 1), figures, state
+            return value * jnp.where(step == 6, jnp.nan, 1), metrics, state
         scale = jnp.where(step == 6, 0, 1)  # the slope of a root at 0 is infinite
-        return value + jnp.sqrt(scale * (1 + params["first"]["kernel"][0, 0] ** 2)), figures, state
+        return value + jnp.sqrt(scale * (1 + params["first"]["kernel"][0, 0] ** 2)), metrics, state
 
     folder = tmp_path / "run"
     with pytest.raises(

@@ -1,4 +1,4 @@
-"""Checks of what a user hands to a probe: each fault is one line that names the argument and the remedy."""
+"""Checks of the arguments of probes: each error is one line with the argument and the remedy."""
 
 from __future__ import annotations
 
@@ -6,25 +6,26 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from vtcd_jax.base.errors import InputError, nearest
 
 
-def samples(name: str, X: Any, least: int = 1) -> np.ndarray:
+def samples(name: str, X: Any, minimum: int = 1) -> np.ndarray:
     """``X`` as a real array [sample, feature] without NaN or infinity; its dtype stays."""
     X = np.asarray(X)
     if X.dtype == object or np.issubdtype(X.dtype, np.complexfloating) or X.dtype.kind in "SUMm":
-        raise InputError(f"{name}: entries of type {X.dtype} are no features; give real numbers [sample, feature]")
+        raise InputError(f"{name}: entries of type {X.dtype} are not features; give real numbers [sample, feature]")
     if X.ndim != 2 or X.shape[1] == 0:
         raise InputError(f"{name}: shape {X.shape} is not [sample, feature]; flatten or pool each sample first")
-    if len(X) < least:
-        raise InputError(f"{name}: {len(X)} samples, at least {least} are needed; add samples")
+    if len(X) < minimum:
+        raise InputError(f"{name}: {len(X)} samples, at least {minimum} are needed; add samples")
     bad = ~np.isfinite(X).all(axis=1)
     if bad.any():
         raise InputError(
             f"{name}: {bad.sum()} of {len(X)} samples hold NaN or infinity, the first is sample {bad.argmax()}; "
-            "leave them out, or look for an overflow in the network"
+            "leave them out, or check the network for overflow"
         )
     return X
 
@@ -39,27 +40,27 @@ def same_features(first: tuple[str, np.ndarray], *others: tuple[str, np.ndarray]
             )
 
 
-def penalty(l2: Any, least: float = 0.0, strict: bool = True) -> float:
-    """``l2`` as a finite number above ``least``."""
+def penalty(l2: Any, minimum: float = 0.0, strict: bool = True) -> float:
+    """``l2`` as a finite number above ``minimum``."""
     value = np.asarray(l2)
     ok = value.ndim == 0 and value.dtype.kind in "fiu" and np.isfinite(value)
-    if not ok or value < least or (strict and value == least):
-        raise InputError(f"l2={l2}: give a finite number {'above' if strict else 'of at least'} {least:g}")
+    if not ok or value < minimum or (strict and value == minimum):
+        raise InputError(f"l2={l2}: give a finite number {'above' if strict else 'of at least'} {minimum:g}")
     return float(value)
 
 
-def penalties(l2: Any, least: float = 0.0, strict: bool = True) -> np.ndarray:
+def penalties(l2: Any, minimum: float = 0.0, strict: bool = True) -> np.ndarray:
     """``l2`` as float64 [value]; one number or several."""
     values = np.atleast_1d(np.asarray(l2))
     if values.ndim != 1 or not len(values):
         raise InputError(f"l2={l2}: give one number or a list of numbers")
-    return np.array([penalty(value, least, strict) for value in values])
+    return np.array([penalty(value, minimum, strict) for value in values])
 
 
-def whole(name: str, value: Any, least: int) -> int:
-    """``value`` as an int of at least ``least``."""
-    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer) or value < least:
-        raise InputError(f"{name}={value!r}: give a whole number of at least {least}")
+def whole(name: str, value: Any, minimum: int) -> int:
+    """``value`` as an int of at least ``minimum``."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer) or value < minimum:
+        raise InputError(f"{name}={value!r}: give a whole number of at least {minimum}")
     return int(value)
 
 
@@ -85,7 +86,7 @@ def labels(name: str, y: Any, count: int) -> np.ndarray:
 
 def entropy(seed: int | jax.Array) -> tuple[int, ...]:
     """Words for ``numpy.random.SeedSequence`` from an int or a JAX key."""
-    if isinstance(seed, jax.Array) and jax.dtypes.issubdtype(seed.dtype, jax.dtypes.prng_key):
+    if isinstance(seed, jax.Array) and jnp.issubdtype(seed.dtype, jax.dtypes.prng_key):
         return tuple(int(word) for word in np.asarray(jax.random.key_data(seed)).ravel())
     if isinstance(seed, jax.Array) and seed.ndim == 1 and seed.dtype == np.uint32:
         return tuple(int(word) for word in np.asarray(seed))

@@ -25,7 +25,7 @@ from .solvers.newton import Solution
 from .solvers.products import gram
 from .solvers.solving import moments
 
-JITTER = 1e-14  # added to the Gram matrix, as a share of its trace, so that its Cholesky factor exists
+JITTER = 1e-14  # added to the Gram matrix, as a fraction of its trace, so that its Cholesky factor exists
 
 
 @struct.dataclass
@@ -74,15 +74,15 @@ def multinomial(
         raise InputError(f"labels: all are {classes[0]}; a classifier needs samples of two classes")
     penalty = checks.penalty(l2)
     with jax.enable_x64(True):
-        share = jnp.full(len(X), 1 / len(X))
-        mean, scale = (np.asarray(a) for a in moments(jnp.asarray(X, jnp.float64), share, standardise))
+        weight = jnp.full(len(X), 1 / len(X))
+        mean, scale = (np.asarray(a) for a in moments(jnp.asarray(X, jnp.float64), weight, standardise))
         Z = (X - mean) / scale
         wide = Z.shape[1] > len(Z)
         rows = np.linalg.cholesky(_definite(gram(Z))) if wide else Z
-        found, a, objective = _solve(rows, np.eye(len(classes))[target], jnp.asarray(penalty), tol, max_steps)
-        weights = (Z.T @ np.asarray(a) if wide else np.asarray(found.coefficients)) / scale[:, None]
-        intercept = np.asarray(found.intercept) - mean @ weights
-    numbers = (objective, found.gradient_norm, found.steps, found.converged)
+        fit, a, objective = _solve(rows, np.eye(len(classes))[target], jnp.asarray(penalty), tol, max_steps)
+        weights = (Z.T @ np.asarray(a) if wide else np.asarray(fit.coefficients)) / scale[:, None]
+        intercept = np.asarray(fit.intercept) - mean @ weights
+    numbers = (objective, fit.gradient_norm, fit.steps, fit.converged)
     arrays = (weights, intercept - intercept.mean(), classes, *(np.asarray(n) for n in numbers))
     return Multinomial(*(jnp.asarray(array) for array in arrays), l2=penalty, standardise=standardise)
 
@@ -97,7 +97,7 @@ def _solve(
 ) -> tuple[Solution, jax.Array, jax.Array]:
     """The solution, the samples' coefficients [sample, class] and the objective."""
     weight = jnp.ones(len(X))
-    found = conjugate_newton("multinomial", X, T, weight, l2, tol=tol, max_steps=max_steps)
-    F = X @ found.coefficients + found.intercept
-    objective = values("multinomial", F, T).sum() + l2 / 2 * (found.coefficients**2).sum()
-    return found, -derivatives("multinomial", F, T).gradient / l2, objective
+    fit = conjugate_newton("multinomial", X, T, weight, l2, tol=tol, max_steps=max_steps)
+    F = X @ fit.coefficients + fit.intercept
+    objective = values("multinomial", F, T).sum() + l2 / 2 * (fit.coefficients**2).sum()
+    return fit, -derivatives("multinomial", F, T).gradient / l2, objective

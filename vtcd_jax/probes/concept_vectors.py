@@ -21,23 +21,23 @@ from .solvers.products import combine, grams, stacked
 from .solvers.solving import DIRECT, Fits, Method, Settings, fit_grams, fit_rows
 
 METHODS: tuple[str, ...] = get_args(Method)
-CHUNK_BYTES = 256 * 2**20  # of the matrices of the pairs that are solved at once
-PADDING = 8  # set sizes are padded to multiples: other sizes seldom compile anew
+CHUNK_BYTES = 256 * 2**20  # for the matrices of the pairs of one call
+PADDING = 8  # set sizes are padded to multiples, so that other sizes rarely compile again
 
 
 @struct.dataclass
 class Cav:
-    """Concept activation vectors and what one needs to judge them; all arrays may have leading axes [concept, set].
+    """Concept activation vectors with their accuracy; all arrays may have leading axes [concept, set].
 
     vector:            float [..., feature], points to the positives, in the units of the features; not normalised.
     intercept:         float [...]; a sample counts as positive where ``x . vector + intercept > 0``.
-    accuracy:          float [...], share of held-out samples on their right side; each sample is held out once.
+    accuracy:          float [...], fraction of held-out samples on the right side; each sample is held out once.
     accuracy_error:    float [...], its standard error: binomial, of fewer samples, as the folds share training samples
                        (``heldout.effective``).
     accuracy_interval: float [..., 2], its Wilson interval (95 %) for as many samples.
-    positive_accuracy: float [...], the same share of the positives alone.
-    negative_accuracy: float [...], and of the negatives.
-    chance:            float [...], the share of the larger side.
+    positive_accuracy: float [...], the same for the positives.
+    negative_accuracy: float [...], the same for the negatives.
+    chance:            float [...], fraction of samples on the larger side.
     p_chance:          float [...], probability of this accuracy or more by guessing at ``chance``, for as many.
     gradient_norm:     float [...], of the objective at the vector, over ``sum_i |(x_i, 1)|``.
     steps:             int [...], Newton steps that the vector took.
@@ -93,7 +93,7 @@ def cav(
     Raises InputError for fewer than two samples a side, different numbers of features, NaN or infinite features, an
     unknown method and options outside their range.
     """
-    found = cavs(
+    result = cavs(
         [positives],
         [negatives],
         method=method,
@@ -104,7 +104,7 @@ def cav(
         tol=tol,
         max_steps=max_steps,
     )
-    return jax.tree.map(lambda a: a[0, 0], found)
+    return jax.tree.map(lambda a: a[0, 0], result)
 
 
 def cavs(
@@ -145,7 +145,9 @@ def cavs(
         "steps": fits.steps[:, 0],
         "converged": fits.converged.all(axis=1),
     }
-    shaped = {k: None if a is None else jnp.asarray(a.reshape(*shape, *a.shape[1:])) for k, a in arrays.items()}
+    shaped: dict[str, Any] = {
+        name: None if a is None else jnp.asarray(a.reshape(*shape, *a.shape[1:])) for name, a in arrays.items()
+    }
     return Cav(**shaped, method=method, l2=penalty, standardise=settings.standardise, folds=folds)
 
 
@@ -155,7 +157,7 @@ def _checked_sets(positives: Sequence[Any], negatives: Sequence[Any]) -> tuple[l
         if not len(sets):
             raise InputError(f"{side}: no set of samples; give at least one")
         names = [side if len(sets) == 1 else f"{side}[{i}]" for i in range(len(sets))]
-        sides.append([(name, checks.samples(name, X, least=2)) for name, X in zip(names, sets, strict=True)])
+        sides.append([(name, checks.samples(name, X, minimum=2)) for name, X in zip(names, sets, strict=True)])
     checks.same_features(*sides[0], *sides[1])
     return [X for _, X in sides[0]], [X for _, X in sides[1]]
 
@@ -221,17 +223,17 @@ class _Layout(struct.PyTreeNode):
         right = self.real & ((score > 0) == (self.sign > 0))
         sides = [self.real & (self.sign > 0), self.real & (self.sign < 0)]
         correct, count = np.array([[(right & side).sum(1), side.sum(1)] for side in sides]).swapaxes(0, 1)
-        share = correct.sum(0) / count.sum(0)
+        fraction = correct.sum(0) / count.sum(0)
         worth = heldout.effective(count.sum(0), self.numbers)
         values = (
-            share,
-            heldout.standard_error(share * worth, worth),
-            heldout.wilson(share * worth, worth),
+            fraction,
+            heldout.standard_error(fraction * worth, worth),
+            heldout.wilson(fraction * worth, worth),
             correct[0] / count[0],
             correct[1] / count[1],
         )
         chance = count.max(0) / count.sum(0)
-        p = heldout.p_above(share * worth, worth, chance)
+        p = heldout.p_above(fraction * worth, worth, chance)
         return {**dict(zip(names, values, strict=True)), "chance": chance, "p_chance": p}
 
 
@@ -244,27 +246,27 @@ def _fit(
     dual = features > samples and not settings.standardise
     if dual and (samples <= DIRECT or settings.method in ("hinge", "mean-difference")):
         products = grams(*sets, layout.sizes)
-        parts = []
+        chunks = []
         for rows in _chunks(len(pairs), 8 * samples**2 * (4 * weights.shape[1] + 3)):
             i, j = pairs[rows].T
             within, between = (products[0][i], products[1][j]), products[2][i, :, j]
-            parts.append(fit_grams(within, between, layout.real[rows], layout.sign, weights[rows], penalty, settings))
-        fits = _joined(parts, len(pairs))
+            chunks.append(fit_grams(within, between, layout.real[rows], layout.sign, weights[rows], penalty, settings))
+        fits = _joined(chunks, len(pairs))
         return fits, combine(sets, pairs, fits.coefficients, layout.sizes[0])
-    parts = []
+    chunks = []
     for rows in _chunks(len(pairs), 8 * samples * features * (3 * weights.shape[1] + 1)):
         pair_sets = [[side[k] for k in pairs[rows, axis]] for axis, side in enumerate(sets)]
         X = np.concatenate([stacked(s, size) for s, size in zip(pair_sets, layout.sizes, strict=True)], axis=1)
-        parts.append(fit_rows(X, layout.real[rows], layout.sign, weights[rows], penalty, settings))
-    fits = _joined(parts, len(pairs))
+        chunks.append(fit_rows(X, layout.real[rows], layout.sign, weights[rows], penalty, settings))
+    fits = _joined(chunks, len(pairs))
     return fits, fits.coefficients
 
 
 def _chunks(count: int, pair_bytes: int) -> Iterator[np.ndarray]:
-    """Places of pairs, as many at a time as fit into ``CHUNK_BYTES``; the last is repeated, for one shape."""
+    """Indices of pairs, in chunks that fit into ``CHUNK_BYTES``, padded to one shape with the last index."""
     size = min(count, max(1, CHUNK_BYTES // pair_bytes))
     return (np.minimum(np.arange(start, start + size), count - 1) for start in range(0, count, size))
 
 
-def _joined(parts: list[Fits], count: int) -> Fits:
-    return Fits(*(np.concatenate([np.asarray(a) for a in arrays])[:count] for arrays in zip(*parts, strict=True)))
+def _joined(chunks: list[Fits], count: int) -> Fits:
+    return Fits(*(np.concatenate([np.asarray(a) for a in arrays])[:count] for arrays in zip(*chunks, strict=True)))

@@ -1,4 +1,4 @@
-"""Which samples are held out, and what an accuracy on them is worth."""
+"""Folds of held-out samples, and the error of the accuracy on them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SIDES = {"negatives": 0, "positives": 1}
 def folds(count: int, number: int, seed: int | jax.Array, stratum: int) -> np.ndarray:
     """int [sample], the fold 0 … number - 1 of each of ``count`` samples of one class; sizes differ by at most one.
 
-    They depend on the number of samples, the seed and ``stratum`` (the class) alone, not on the features.
+    They depend only on the number of samples, the seed and ``stratum`` (the class), not on the features.
     """
     order = np.random.default_rng([*checks.entropy(seed), stratum, number]).permutation(count)
     fold = np.empty(count, np.int64)
@@ -32,33 +32,34 @@ def stratified_folds(labels: np.ndarray, number: int, seed: int | jax.Array) -> 
 
 
 def effective(count: np.ndarray, number: np.ndarray) -> np.ndarray:
-    """How many independent samples ``count`` samples are worth that were held out once each, in ``number`` folds.
+    """Effective number of independent samples for ``count`` samples, each held out once, in ``number`` folds.
 
     The classifiers of the folds share training samples: the variance of their mean accuracy is larger by about
-    1 + (share held out) / (share trained on) * number = 1 + number / (number - 1) (Nadeau & Bengio 2003, section 3).
+    1 + (fraction held out) / (fraction trained on) * number = 1 + number / (number - 1) (Nadeau & Bengio 2003, section
+    3).
     """
     return count / (1 + number / (number - 1))
 
 
 def standard_error(correct: np.ndarray, count: np.ndarray) -> np.ndarray:
-    """Binomial standard error of the shares ``correct / count``."""
-    share = correct / count
-    return np.sqrt(share * (1 - share) / count)
+    """Binomial standard error of the fractions ``correct / count``."""
+    fraction = correct / count
+    return np.sqrt(fraction * (1 - fraction) / count)
 
 
 def wilson(correct: np.ndarray, count: np.ndarray, confidence: float = 0.95) -> np.ndarray:
-    """Wilson's score interval [..., 2] of the shares ``correct / count`` (Wilson 1927)."""
+    """Wilson's score interval [..., 2] of the fractions ``correct / count`` (Wilson 1927)."""
     z = stats.norm.ppf((1 + confidence) / 2)
-    share, inverse = correct / count, z**2 / count
-    middle = (share + inverse / 2) / (1 + inverse)
-    half = z / (1 + inverse) * np.sqrt(share * (1 - share) / count + inverse / (4 * count))
+    fraction, inverse = correct / count, z**2 / count
+    middle = (fraction + inverse / 2) / (1 + inverse)
+    half = z / (1 + inverse) * np.sqrt(fraction * (1 - fraction) / count + inverse / (4 * count))
     return np.stack([np.maximum(middle - half, 0.0), np.minimum(middle + half, 1.0)], axis=-1)
 
 
 def p_above(correct: np.ndarray, count: np.ndarray, chance: np.ndarray) -> np.ndarray:
-    """Probability that guesses, right with probability ``chance``, give at least ``correct`` of ``count``.
+    """Probability of at least ``correct`` right guesses of ``count``, each right with probability ``chance``.
 
-    The binomial tail as an incomplete beta function, which also takes counts that are not whole.
+    The binomial tail as an incomplete beta function, which also takes fractional counts.
     """
     some = np.maximum(correct, np.finfo(np.float64).tiny)
     return np.where(correct > 0, special.betainc(some, count - correct + 1, chance), 1.0)

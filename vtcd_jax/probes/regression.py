@@ -42,9 +42,9 @@ class Ridge:
 def ridge(X: Any, y: Any, l2: float | int | Sequence[float | int], *, standardise: bool = False) -> Ridge:
     """Weights that predict ``y`` [sample] or [sample, target] from ``X`` [sample, feature].
 
-    ``l2`` may be 0: the least squares of least norm. ``standardise`` scales each feature to variance 1 before the
-    penalty; the weights come back in the features' own units. Raises InputError for NaN, shapes that do not fit and
-    negative penalties.
+    ``l2`` may be 0: the least-squares solution of smallest norm. ``standardise`` scales each feature to variance 1
+    before the penalty; the weights come back in the features' own units. Raises InputError for NaN, shapes that do not
+    fit and negative penalties.
     """
     X = checks.samples("X", X)
     values = checks.penalties(l2, strict=False)

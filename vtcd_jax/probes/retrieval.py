@@ -1,4 +1,4 @@
-"""Nearest neighbours by cosine, in bounded memory, and how often one of them is of the query's class."""
+"""Nearest neighbours by cosine, in bounded memory, and their recall."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from . import checks, heldout
 
 @struct.dataclass
 class Neighbours:
-    """The gallery's samples nearest to each query, nearest first; of equal ones the first in the gallery.
+    """The gallery's samples nearest to each query, nearest first; ties by their order in the gallery.
 
-    index: int32 [query, k]; -1 where the gallery holds fewer than that.
+    index: int32 [query, k]; -1 if the gallery has fewer samples.
     cosine: float [query, k]; minus infinity there.
     """
 
@@ -30,7 +30,7 @@ class Neighbours:
 
 @struct.dataclass
 class Recall:
-    """Share of queries with a sample of their class among the nearest k.
+    """Fraction of queries with a sample of their class among the nearest k.
 
     k: int [rank].   recall: float [rank].   interval: float [rank, 2], Wilson, 95 %.
     """
@@ -55,11 +55,11 @@ def retrieve(
     if checks.whole("k", k, 1) > len(G):
         raise InputError(f"k={k}: the gallery holds {len(G)} samples; give a k of at most {len(G)}")
     chunk = checks.whole("chunk", chunk, 1)
-    own = [np.full(len(Q), -1), np.full(len(G), -2)]
+    group_pair = [np.full(len(Q), -1), np.full(len(G), -2)]
     if groups is not None:
-        own = [checks.labels(f"groups of the {n}", g, len(X)) for (n, X), g in zip(sides, groups, strict=True)]
-    parts = [_nearest(Q[s], G, k, own[0][s], own[1], chunk) for s in _slices(len(Q), chunk)]
-    return Neighbours(*(jnp.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+        group_pair = [checks.labels(f"groups of the {n}", g, len(X)) for (n, X), g in zip(sides, groups, strict=True)]
+    chunks = [_nearest(Q[s], G, k, group_pair[0][s], group_pair[1], chunk) for s in _slices(len(Q), chunk)]
+    return Neighbours(*(jnp.concatenate(arrays) for arrays in zip(*chunks, strict=True)))
 
 
 def recall(
@@ -70,7 +70,7 @@ def recall(
     wanted, y = checks.labels("query_labels", query_labels, len(index)), np.asarray(gallery_labels)
     y = checks.labels("gallery_labels", y, len(y))
     if index.max() >= len(y):
-        raise InputError(f"gallery_labels: {len(y)} labels, but the neighbours name sample {index.max()}; give all")
+        raise InputError(f"gallery_labels: {len(y)} labels, but the neighbours refer to sample {index.max()}; give all")
     ranks = [checks.whole("at", k, 1) for k in at]
     if not ranks or max(ranks) > index.shape[1]:
         raise InputError(
@@ -83,12 +83,12 @@ def recall(
 
 
 def knn(neighbours: Neighbours, gallery_labels: Any) -> np.ndarray:
-    """int [query], the most frequent label among the neighbours; of equally frequent ones that of the nearest."""
+    """int [query], the most frequent label among the neighbours; ties by the nearest."""
     index = np.asarray(neighbours.index)
     y = np.asarray(gallery_labels)
     y = checks.labels("gallery_labels", y, len(y))
     if index.max() >= len(y):
-        raise InputError(f"gallery_labels: {len(y)} labels, but the neighbours name sample {index.max()}; give all")
+        raise InputError(f"gallery_labels: {len(y)} labels, but the neighbours refer to sample {index.max()}; give all")
     if (index[:, 0] < 0).any():
         raise InputError(f"neighbours: query {(index[:, 0] < 0).argmax()} has none; its group is the whole gallery")
     near = y[index]
@@ -101,7 +101,9 @@ def _unit(name: str, X: np.ndarray) -> np.ndarray:
     X = X.astype(np.float64)
     largest = np.abs(X).max(axis=1, keepdims=True)
     if not largest.all():
-        raise InputError(f"{name}: sample {(largest[:, 0] == 0).argmax()} is all zeros and has no cosine; leave it out")
+        raise InputError(
+            f"{name}: sample {(largest[:, 0] == 0).argmax()} is all zeros, so its cosine is undefined; leave it out"
+        )
     X = X / largest
     return (X / np.linalg.norm(X, axis=1, keepdims=True)).astype(jnp.result_type(float))
 
@@ -111,12 +113,12 @@ def _slices(count: int, chunk: int) -> list[slice]:
 
 
 def _nearest(
-    Q: np.ndarray, G: np.ndarray, k: int, own: np.ndarray, groups: np.ndarray, chunk: int
+    Q: np.ndarray, G: np.ndarray, k: int, query_groups: np.ndarray, groups: np.ndarray, chunk: int
 ) -> tuple[jax.Array, jax.Array]:
     """Index and cosine [query, k] of the nearest, chunk by chunk of the gallery."""
     best = jnp.full((len(Q), k), -1, jnp.int32), jnp.full((len(Q), k), -jnp.inf, Q.dtype)
-    for part in _slices(len(G), chunk):
-        best = _merge(best, Q, G[part], own, groups[part], np.int32(part.start), k)
+    for rows in _slices(len(G), chunk):
+        best = _merge(best, Q, G[rows], query_groups, groups[rows], np.int32(rows.start), k)
     return best
 
 
@@ -125,15 +127,15 @@ def _merge(
     best: tuple[jax.Array, jax.Array],
     Q: jax.Array,
     G: jax.Array,
-    own: jax.Array,
+    query_groups: jax.Array,
     groups: jax.Array,
     start: jax.Array,
     k: int,
 ) -> tuple[jax.Array, jax.Array]:
     cosine = jnp.matmul(Q, G.T, precision="highest")
-    cosine = jnp.where(own[:, None] == groups, -jnp.inf, cosine)
+    cosine = jnp.where(query_groups[:, None] == groups, -jnp.inf, cosine)
     index = jnp.broadcast_to(start + jnp.arange(len(G), dtype=jnp.int32), cosine.shape)
     both = jnp.concatenate([best[1], cosine], axis=1)
-    value, place = jax.lax.top_k(both, k)
-    chosen = jnp.take_along_axis(jnp.concatenate([best[0], index], axis=1), place, axis=1)
+    value, position = jax.lax.top_k(both, k)
+    chosen = jnp.take_along_axis(jnp.concatenate([best[0], index], axis=1), position, axis=1)
     return jnp.where(value > -jnp.inf, chosen, -1), value

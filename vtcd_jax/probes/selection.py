@@ -19,11 +19,12 @@ from .regression import solve_ridge
 
 @struct.dataclass
 class Selection:
-    """The penalty with the least held-out loss, and what the others lose.
+    """The penalty with the smallest held-out loss, and the losses of all.
 
-    best:  float, the chosen l2; of equal losses the larger.
+    best:  float, the chosen l2; ties by the larger.
     l2:    float [value], in the order given.
-    loss:  float [value], mean over the samples: squared error (ridge) or -log of the true class's share (multinomial).
+    loss:  float [value], mean over the samples: squared error (ridge) or -log of the true class's probability
+           (multinomial).
     error: float [value], its standard error over the samples.
     """
 
@@ -37,7 +38,7 @@ def choose_ridge(
     X: Any, y: Any, l2: Sequence[float | int], *, standardise: bool = False, folds: int = 5, seed: int | jax.Array = 0
 ) -> Selection:
     """The l2 of ``ridge`` for ``y`` [sample] or [sample, target]; each sample is held out once."""
-    X = checks.samples("X", X, least=2).astype(np.float64)
+    X = checks.samples("X", X, minimum=2).astype(np.float64)
     values = checks.penalties(l2, strict=False)
     y = np.asarray(y)
     if y.ndim not in (1, 2) or len(y) != len(X):
@@ -60,8 +61,11 @@ def choose_multinomial(
     folds: int = 5,
     seed: int | jax.Array = 0,
 ) -> Selection:
-    """The l2 of ``multinomial``; stratified folds. Refuses a class with one sample: held out, it could not be known."""
-    X = checks.samples("X", X, least=2)
+    """The l2 of ``multinomial``; stratified folds.
+
+    Refuses a class with one sample, which would be unknown when it is held out.
+    """
+    X = checks.samples("X", X, minimum=2)
     y = checks.labels("labels", labels, len(X))
     values = checks.penalties(l2)
     classes, index, counts = np.unique(y, return_inverse=True, return_counts=True)

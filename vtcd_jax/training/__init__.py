@@ -1,7 +1,7 @@
-"""One loop for all that is trained: tasks, optimisers, checkpoints, resuming, devices, and clips changed on the way.
+"""Training: tasks, one loop for all of them, optimisers, checkpoints, resuming, devices and augmentation.
 
-``fit(task, settings, folder)`` trains; ``Task`` says what, ``TrainSettings`` how. ``augment`` changes clips,
-``Epochs`` orders finite sets of them, ``losses`` and ``auxiliary`` hold what several tasks share.
+``fit(task, settings, folder)`` trains; ``Task`` defines what, ``TrainSettings`` how. ``augment`` changes clips,
+``Epochs`` orders finite sets of them, ``losses`` and ``auxiliary`` hold functions for several tasks.
 """
 
 from . import augment, auxiliary, losses

@@ -1,8 +1,8 @@
-"""Checkpoints by Orbax: whole or absent, checked when they are read.
+"""Checkpoints by Orbax: atomic, and checked when they are read.
 
-A checkpoint holds the training state, and as JSON what the host knows beside it: the table's rows, the figures since
-the last row, and a checksum of the state. Orbax writes into a temporary folder and renames it, so that one a crash cut
-short is never taken for whole; one that was damaged later fails its checksum.
+A checkpoint holds the training state, and as JSON the table's rows, the metrics since the last row, and a checksum of
+the state. Orbax writes into a temporary folder and renames it, so that a crash leaves no partial checkpoint. A
+checkpoint that is damaged later fails its checksum.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ FOLDER = "checkpoints"
 
 @dataclass(frozen=True)
 class Notes:
-    """What the host knows at a step.
+    """The host's part of a checkpoint.
 
     rows:    of the table, so far.
-    pending: figures of each step since the last row.
+    pending: metrics of each step since the last row.
     """
 
     rows: list[dict[str, Any]]
@@ -38,7 +38,7 @@ class Notes:
 
 
 def open_checkpoints(folder: Path, kept_every: int | None = None, *, read_only: bool = False) -> Any:
-    """Orbax's manager of a run folder's checkpoints. read_only: changes nothing, also while a training goes on."""
+    """Orbax's manager of a run folder's checkpoints. read_only: changes nothing, even during a training."""
     import orbax.checkpoint as ocp
 
     options = (
@@ -52,40 +52,39 @@ def open_checkpoints(folder: Path, kept_every: int | None = None, *, read_only: 
 
 
 def save(manager: Any, state: TrainState, notes: Notes) -> None:
-    """Saves a checkpoint of ``state.step``; one that is there already stays."""
+    """Saves a checkpoint of ``state.step``, unless it exists."""
     import orbax.checkpoint as ocp
 
     step = int(state.step)
     if step in manager.all_steps():
         return
-    beside = {"rows": notes.rows, "pending": notes.pending, "arrays": _shapes(state), "checksum": _checksum(state)}
-    items = ocp.args.Composite(state=ocp.args.StandardSave(_tree(state)), notes=ocp.args.JsonSave(beside))
+    notes_json = {"rows": notes.rows, "pending": notes.pending, "arrays": _shapes(state), "checksum": _checksum(state)}
+    items = ocp.args.Composite(state=ocp.args.StandardSave(_tree(state)), notes=ocp.args.JsonSave(notes_json))
     manager.save(step, args=items)
     manager.wait_until_finished()
 
 
 def latest(manager: Any, like: TrainState) -> tuple[TrainState, Notes] | None:
-    """The last checkpoint that is whole; None where there is none. Damaged ones are removed, with a warning.
+    """The last valid checkpoint, or None. Damaged ones are removed, with a warning.
 
-    like: a state with the shapes, dtypes and devices of the one to restore. Raises InputError, and removes nothing,
-    where a checkpoint holds others: the task has changed.
+    like: a state with the shapes, dtypes and devices to restore. Raises InputError, and removes nothing, for a
+    checkpoint with other arrays (the task has changed).
     """
     for step in sorted(manager.all_steps(), reverse=True):
         restored = _restore(manager, step, like)
         if restored is not None:
             return restored
         path = manager.directory / str(step)
-        warnings.warn(f"{path}: is damaged; training goes on from an earlier step", stacklevel=2)
+        warnings.warn(f"{path}: is damaged; training resumes from an earlier step", stacklevel=2)
         shutil.rmtree(path)
         manager.reload()
     return None
 
 
 def read_checkpoint(folder: str | Path, step: int, like: TrainState) -> TrainState:
-    """The state at a step of which the checkpoint was kept (``kept_every``), for curves over a training.
+    """The state at a step with a kept checkpoint (``kept_every``), for curves over a training.
 
-    like: as ``initial_state`` gives it. Raises InputError where there is no whole checkpoint of this step, or one of
-    another task.
+    like: as from ``initial_state``. Raises InputError for a missing or damaged checkpoint, or one of another task.
     """
     path = Path(folder) / FOLDER
     if not path.is_dir():
@@ -94,13 +93,13 @@ def read_checkpoint(folder: str | Path, step: int, like: TrainState) -> TrainSta
         steps = manager.all_steps()
         restored = _restore(manager, step, like) if step in steps else None
     if restored is None:
-        there = ", ".join(str(s) for s in sorted(steps)) or "none"
-        raise InputError(f"{path}: no whole checkpoint of step {step}; there are: {there}")
+        available = ", ".join(str(s) for s in sorted(steps)) or "none"
+        raise InputError(f"{path}: no valid checkpoint of step {step}; available: {available}")
     return restored[0]
 
 
 def _restore(manager: Any, step: int, like: TrainState) -> tuple[TrainState, Notes] | None:
-    """None where it is damaged."""
+    """The state and notes of a step; None if they are damaged."""
     import orbax.checkpoint as ocp
 
     notes = _or_none(lambda: manager.restore(step, args=ocp.args.Composite(notes=ocp.args.JsonRestore()))["notes"])

@@ -1,4 +1,4 @@
-"""Batches made ahead of the step by threads or processes on the host.
+"""Batches made in advance by threads or processes on the host.
 
 Each worker makes whole batches, and a batch is a function of its step: neither the number of workers nor an
 interruption changes what a step sees.
@@ -27,11 +27,11 @@ from .task import Batch
 
 @dataclass(frozen=True)
 class Workers:
-    """Who makes the batches.
+    """The workers that make batches.
 
-    count: of threads or processes, each with one batch in hand.
-    kind:  ``threads`` share the interpreter: enough where NumPy, Pillow or a decoder do the work outside it.
-           ``processes`` start anew and import what the task's ``batch`` needs; they see no accelerator.
+    count: number of threads or processes; each makes one batch at a time.
+    kind:  ``threads`` share the interpreter: enough if NumPy, Pillow or a decoder do the work outside it.
+           ``processes`` are new interpreters, which import what the task's ``batch`` needs and see no accelerator.
     """
 
     count: int = 1
@@ -48,7 +48,7 @@ def batches_ahead(
 ) -> Iterator[Iterator[Batch]]:
     """An iterator over the batches of ``steps``, in order; up to ``workers.count`` + 1 are ready or being made.
 
-    What ``make`` raises is raised where its batch's turn comes. Work under way ends with the block.
+    An error of ``make`` is raised when its batch is due. Running work ends with the block.
     """
     pool = _executor(workers)
     try:
@@ -82,7 +82,7 @@ def _executor(workers: Workers) -> Executor:
 
 
 def _begin_worker() -> None:
-    """A worker computes on the CPU, leaves Ctrl-C to its parent, and ends with it, however that ends."""
+    """A worker computes on the CPU, ignores Ctrl-C, and ends with its parent process."""
     jax.config.update("jax_platforms", "cpu")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()

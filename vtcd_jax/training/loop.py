@@ -1,12 +1,12 @@
-"""The loop of every training: from the last checkpoint, or the start, to the last step.
+"""The training loop: from the last checkpoint, or the start, to the last step.
 
     folder/config.json       task and settings
     folder/checkpoints/STEP  the training state, by Orbax
     folder/training.csv      a row per evaluation
-    folder/events.jsonl      what happened when, with speed and the device's idle time
+    folder/events.jsonl      the log, with speed and the device's idle time
 
-The parameters and the table's bytes depend on task and settings alone: not on interruptions, workers or when
-checkpoints are made. On more devices, or with more parts of a batch, they are the same to rounding.
+The parameters and the table depend only on task and settings, not on interruptions, workers or checkpoints. With more
+devices, or more parts of a batch, they are the same up to rounding.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ TABLE = "training.csv"
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """What a training gives.
+    """The result of a training.
 
     params:  after the last step.
-    average: the averaged params; None where the settings keep none.
-    state:   what the task carried from step to step.
-    step:    steps made: fewer than the settings' where ``stop`` ended it.
-    rows:    of the table: step, clips, means of the task's figures since the row before, and the evaluation.
+    average: the averaged params, or None.
+    state:   the task's state.
+    step:    number of steps: fewer than in the settings if ``stop`` ended it.
+    rows:    of the table: step, clips, means of the task's metrics since the row before, and the evaluation.
     """
 
     params: Any
@@ -73,17 +73,17 @@ def fit(
     progress: Progress | None = None,
     stop: Callable[[], bool] = never,
 ) -> Trained:
-    """Trains from the last checkpoint in ``folder``, or from the start where there is none.
+    """Trains from the last checkpoint in ``folder``, or from the start.
 
-    folder:   new, empty, or of the same task and settings; those that say when checkpoints are made may differ.
+    folder:   new, empty, or of the same task and settings; the settings of checkpoints may differ.
     mesh:     devices to split each batch over, along all its axes; None computes on the first.
-    workers:  who makes the batches ahead of the step; one thread where not given.
+    workers:  workers that make batches in advance; default: one thread.
     progress: called as progress("train", steps made, steps in all, "loss 0.123").
-    stop:     asked after each step; where it says yes, a checkpoint is made and the training ends.
+    stop:     called after each step; once True, a checkpoint is saved and the training ends.
 
-    Raises InputError where the folder is another's, was begun with other settings (all that differ are named) or is in
-    use, and where the batch does not fit the devices; Diverged, naming the step, where loss, gradient or parameters
-    are not finite: the checkpoints before it stay.
+    Raises InputError for a folder of another kind, with other settings (all differences are listed) or in use, and for
+    a batch that does not fit the devices; Diverged, naming the step, if loss, gradient or parameters are not finite
+    (earlier checkpoints are kept).
     """
     check_devices(settings, 1 if mesh is None else mesh.size)
     with ExitStack() as stack:
@@ -113,13 +113,13 @@ def _train(
     progress: Progress | None,
     stop: Callable[[], bool],
 ) -> Trained:
-    """Stretches of steps; between them a row, a checkpoint, or both."""
+    """Runs of steps, with a row, a checkpoint, or both after each."""
     update, report = make_step(task, settings), _reporter(settings, progress)
     step, stopped = int(state.step), False
     while step < settings.steps and not stopped:
         stretch = make_steps(update, state, batches, range(step, _next_pause(settings, step)), report, stop)
-        state, stopped, step = stretch.state, stretch.stopped, step + len(stretch.figures)
-        notes = Notes(notes.rows, notes.pending + stretch.figures)
+        state, stopped, step = stretch.state, stretch.stopped, step + len(stretch.metrics)
+        notes = Notes(notes.rows, notes.pending + stretch.metrics)
         check_state(state)
         if _due(step, settings.evaluate_every, settings.steps):
             notes = Notes([*notes.rows, _row(task, settings, state, step, notes.pending)], [])
@@ -134,7 +134,7 @@ def _train(
 
 
 def _open(folder: Path, task: Task, settings: TrainSettings) -> Run:
-    """The folder's run, locked; refused where it holds another training."""
+    """The folder's run, locked; refused if it holds another training."""
     described = dataclasses.asdict(settings)
     for name in ("checkpoint_every", "kept_every"):
         del described[name]
@@ -145,7 +145,7 @@ def _open(folder: Path, task: Task, settings: TrainSettings) -> Run:
     if before is not None and (changes := differences(before, _plain(config))):
         raise InputError(
             f"{folder}: was begun with another task or other settings: {'; '.join(changes)}\n"
-            "give those it was begun with, or a new folder"
+            "give the same ones, or a new folder"
         )
     return open_run(folder, config, resume=True)
 
@@ -161,7 +161,7 @@ def _diverged(folder: Path, error: NotFinite, last: int | None) -> str:
     kept = "there is no checkpoint yet" if last is None else f"the checkpoint of step {last} stays"
     return (
         f"{folder}: training stopped at step {error.step}: {error.what} is not finite ({kept}); lower the learning "
-        "rate or the clip norm, or look at the clips of that step, and train in a new folder"
+        "rate or the clip norm, or check the clips of that step, and train in a new folder"
     )
 
 
@@ -170,25 +170,25 @@ def _due(step: int, every: int, steps: int) -> bool:
 
 
 def _next_pause(settings: TrainSettings, step: int) -> int:
-    """The next step after which there is something to do."""
+    """The next step with an evaluation or a checkpoint."""
     pauses = [(step // every + 1) * every for every in (settings.evaluate_every, settings.checkpoint_every)]
     return min(*pauses, settings.steps)
 
 
 def _row(
-    task: Task, settings: TrainSettings, state: TrainState, step: int, figures: list[dict[str, float]]
+    task: Task, settings: TrainSettings, state: TrainState, step: int, metrics: list[dict[str, float]]
 ) -> dict[str, Any]:
-    names = ["loss", *sorted(figures[0].keys() - {"loss"})]
-    means = {name: float(np.mean([values[name] for values in figures])) for name in names}
+    names = ["loss", *sorted(metrics[0].keys() - {"loss"})]
+    means = {name: float(np.mean([values[name] for values in metrics])) for name in names}
     evaluated = dict(task.evaluate(state.params if state.average is None else state.average, state.state))
     row = {"step": step, "clips": step * settings.batch, **means}
     if both := sorted(row.keys() & evaluated.keys()):
-        raise ValueError(f"the task's loss and its evaluation both give the figures {both}")
+        raise ValueError(f"the task's loss and its evaluation both give the metrics {both}")
     return row | {name: value if isinstance(value, int) else float(value) for name, value in evaluated.items()}
 
 
 def _write_table(run: Run, rows: list[dict[str, Any]]) -> None:
-    """The whole table; none where no row stands yet, also where a kill left later rows than its checkpoint has."""
+    """The whole table. Without rows the file is removed: a killed process may have rows that its checkpoint lacks."""
     if rows:
         write_csv(run.path(TABLE), rows, list(rows[0]))
     else:
@@ -196,8 +196,8 @@ def _write_table(run: Run, rows: list[dict[str, Any]]) -> None:
 
 
 def _speed(settings: TrainSettings, step: int, stretch: Stretch) -> dict[str, Any]:
-    """Fields of an event: how fast the steps were, and the share of the time in which the device waited for clips."""
-    clips = len(stretch.figures) * settings.batch
+    """Fields of an event: speed of the steps, and the fraction of the time in which the device waited for clips."""
+    clips = len(stretch.metrics) * settings.batch
     return {
         "step": step,
         "seconds": round(stretch.seconds, 3),
@@ -207,8 +207,8 @@ def _speed(settings: TrainSettings, step: int, stretch: Stretch) -> dict[str, An
 
 
 def _reporter(settings: TrainSettings, progress: Progress | None) -> Callable[[int, dict[str, float] | None], None]:
-    def report(done: int, figures: dict[str, float] | None) -> None:
+    def report(done: int, metrics: dict[str, float] | None) -> None:
         if progress is not None:
-            progress("train", done, settings.steps, "" if figures is None else f"loss {figures['loss']:.3g}")
+            progress("train", done, settings.steps, "" if metrics is None else f"loss {metrics['loss']:.3g}")
 
     return report

@@ -1,4 +1,4 @@
-"""Losses that several tasks share. All are averages over clips where not said otherwise."""
+"""Losses that several tasks share. All are averages over clips unless stated otherwise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""optax's optimisers from our settings."""
+"""optax optimisers from ``TrainSettings``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .settings import Optimizer, Rate
 
 
 def learning_rate(rate: Rate, steps: int) -> optax.Schedule:
-    """step (from 0) -> learning rate, as ``Rate`` says."""
+    """step (from 0) -> learning rate, as defined by ``Rate``."""
     if rate.schedule == "cosine":
         return optax.warmup_cosine_decay_schedule(rate.first, rate.highest, rate.warmup, steps)
     if rate.schedule == "whole-cosine":
@@ -27,8 +27,8 @@ def _warmed(rate: Rate, after: optax.Schedule, reached: float) -> optax.Schedule
     """Linear from ``rate.first`` to ``reached`` over the warm-up, then ``after``, whose steps count from the start."""
 
     def schedule(step: Any) -> Any:
-        share = jnp.minimum(step / max(rate.warmup, 1), 1.0)
-        return jnp.where(step < rate.warmup, rate.first + share * (reached - rate.first), after(step))
+        fraction = jnp.minimum(step / max(rate.warmup, 1), 1.0)
+        return jnp.where(step < rate.warmup, rate.first + fraction * (reached - rate.first), after(step))
 
     return schedule
 
@@ -36,18 +36,18 @@ def _warmed(rate: Rate, after: optax.Schedule, reached: float) -> optax.Schedule
 def make_optimizer(optimizer: Optimizer, rate: Rate, steps: int) -> optax.GradientTransformation:
     """Clipping, weight decay and update, in this order."""
     schedule = learning_rate(rate, steps)
-    parts: list[optax.GradientTransformation] = []
+    transforms: list[optax.GradientTransformation] = []
     if optimizer.clip_norm is not None:
-        parts += [optax.clip_by_global_norm(optimizer.clip_norm)]
+        transforms += [optax.clip_by_global_norm(optimizer.clip_norm)]
     mask = _matrices if optimizer.decayed == "matrices" else None
     b1, b2, decay = optimizer.beta1, optimizer.beta2, optimizer.weight_decay
     if optimizer.kind == "adamw":
-        parts += [optax.adamw(schedule, b1=b1, b2=b2, weight_decay=decay, mask=mask)]
+        transforms += [optax.adamw(schedule, b1=b1, b2=b2, weight_decay=decay, mask=mask)]
     elif optimizer.kind == "adam":
-        parts += [optax.add_decayed_weights(decay, mask), optax.adam(schedule, b1=b1, b2=b2)]
+        transforms += [optax.add_decayed_weights(decay, mask), optax.adam(schedule, b1=b1, b2=b2)]
     else:
-        parts += [optax.add_decayed_weights(decay, mask), optax.sgd(schedule, momentum=optimizer.momentum)]
-    return optax.chain(*parts)
+        transforms += [optax.add_decayed_weights(decay, mask), optax.sgd(schedule, momentum=optimizer.momentum)]
+    return optax.chain(*transforms)
 
 
 def _matrices(params: Any) -> Any:

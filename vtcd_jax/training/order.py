@@ -1,4 +1,4 @@
-"""The order of a finite set of clips: a permutation for each epoch, from the seed alone."""
+"""The order of a finite set of clips: a permutation for each epoch, from the seed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Example = Mapping[str, np.ndarray]
 
 
 def steps_per_epoch(count: int, batch: int, drop_last: bool = True) -> int:
-    """Steps that go once through ``count`` clips. Raises InputError where there is no whole batch."""
+    """Steps of one epoch of ``count`` clips. Raises InputError for less than one batch."""
     steps = count // batch if drop_last else -(-count // batch)
     if steps < 1:
         raise InputError(f"{count} clips give no whole batch of {batch}; take a smaller batch")
@@ -27,10 +27,11 @@ def epoch_indices(count: int, seed: int, step: int, batch: int, drop_last: bool 
     """(epoch from 0, indices of the step's clips).
 
     Every epoch has another permutation, a function of (seed, epoch).
-    drop_last: clips that fill no batch are left out of the epoch (others in each); else its last batch is smaller.
+    drop_last: clips of an incomplete last batch are left out of the epoch (different ones each time); else that batch
+               is smaller.
     """
-    epoch, place = divmod(step, steps_per_epoch(count, batch, drop_last))
-    return epoch, _permutation(count, seed, epoch)[place * batch : (place + 1) * batch]
+    epoch, position = divmod(step, steps_per_epoch(count, batch, drop_last))
+    return epoch, _permutation(count, seed, epoch)[position * batch : (position + 1) * batch]
 
 
 @lru_cache(maxsize=2)
@@ -44,7 +45,7 @@ class Epochs:
 
     count:     examples in the set.
     load:      (index, rng) -> {name: array} of one example, with its augmentations. ``rng`` is a function of (seed,
-               epoch, index), so that it does not matter which worker loads which clip, and when.
+               epoch, index), so that results do not depend on the worker that loads a clip.
     drop_last: as in ``epoch_indices``.
     """
 

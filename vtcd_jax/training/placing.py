@@ -1,7 +1,7 @@
-"""Where the arrays of a training lie: on one device, or with every batch split over the devices of a mesh.
+"""Placement of a training's arrays: on one device, or with each batch split over the devices of a mesh.
 
-The compiled step is one program over the whole batch: averages over clips, and a task's sums over the batch, are over
-all devices without the task's doing.
+The compiled step is one program over the whole batch, so averages over clips and a task's sums over the batch include
+all devices.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from .task import Batch
 
 
 def check_devices(settings: TrainSettings, devices: int) -> None:
-    """Raises InputError where a part of a batch cannot be split evenly, or where there are several processes."""
+    """Raises InputError if a part of a batch cannot be split evenly, and with several processes."""
     if jax.process_count() > 1:
-        raise InputError("training runs in one process with all its devices; start it in one")
+        raise InputError("training needs one process for all devices; start one process")
     clips = settings.batch // settings.accumulation
     if clips % devices:
         raise InputError(
-            f"{clips} clips (batch / accumulation) cannot be split over {devices} devices; take a multiple of them"
+            f"{clips} clips (batch / accumulation) cannot be split over {devices} devices; give a multiple of them"
         )
 
 
@@ -37,12 +37,12 @@ def place_state(tree: Any, mesh: Mesh | None) -> Any:
 def place_batch(batch: Batch, settings: TrainSettings, mesh: Mesh | None) -> Batch:
     """The batch in its parts, the clips of each split over all axes of the mesh.
 
-    Raises InputError where the arrays are not of the size that was asked for.
+    Raises InputError for arrays of the wrong size.
     """
     size = _clips_in(batch)
     short = size < settings.batch and settings.accumulation == 1 and mesh is None  # the last batch of an epoch
     if size != settings.batch and not short:
-        raise InputError(f"the task's batch has {size} clips, not {settings.batch} as asked; leave out short batches")
+        raise InputError(f"the task's batch has {size} clips, not {settings.batch}; leave out short batches")
     parts = in_parts(batch, settings.accumulation)
     if mesh is None:
         return jax.device_put(parts, jax.devices()[0])

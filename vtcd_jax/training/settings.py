@@ -1,4 +1,4 @@
-"""The settings of a training, checked where they are made."""
+"""The settings of a training, checked when they are created."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Literal
 from vtcd_jax.base.errors import InputError
 
 
-def _whole(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise InputError(f"{name}: {least} or more, not {value}")
+def _whole(name: str, value: int, minimum: int) -> None:
+    if value < minimum:
+        raise InputError(f"{name}: {minimum} or more, not {value}")
 
 
 def _finite_from_zero(name: str, value: float) -> None:
@@ -19,7 +19,7 @@ def _finite_from_zero(name: str, value: float) -> None:
         raise InputError(f"{name}: a finite number from 0, not {value}")
 
 
-def _share(name: str, value: float) -> None:
+def _fraction(name: str, value: float) -> None:
     if not 0 <= value < 1:
         raise InputError(f"{name}: from 0 up to 1 (not 1 itself), not {value}")
 
@@ -29,14 +29,14 @@ class Rate:
     """The learning rate at each step.
 
     highest:  its highest value.
-    schedule: ``cosine``: linear from ``first`` to ``highest`` over the warm-up, then half a cosine to 0 over the steps
-              that remain. ``whole-cosine``: half a cosine over all steps; the warm-up rises linearly from ``first`` to
-              the cosine's value where it ends (SlowFast's recipe). ``steps``: ``highest``, times ``factor`` at each of
-              ``drops``. ``constant``: ``highest``. Both of these rise linearly from ``first`` over the warm-up.
-    warmup:   steps until the schedule proper begins.
+    schedule: ``cosine``: linear from ``first`` to ``highest`` over the warm-up, then half a cosine to 0 over the
+              remaining steps. ``whole-cosine``: half a cosine over all steps; the warm-up rises linearly from ``first``
+              to the cosine's value at its end (SlowFast's recipe). ``steps``: ``highest``, times ``factor`` at each of
+              ``drops``. ``constant``: ``highest``. The last two rise linearly from ``first`` over the warm-up.
+    warmup:   steps before the schedule begins.
     first:    rate at step 0 of a warm-up.
     drops:    steps at which ``steps`` multiplies the rate.
-    factor:   by what.
+    factor:   the factor at ``drops``.
     """
 
     highest: float = 1e-3
@@ -61,7 +61,7 @@ class Rate:
 class Optimizer:
     """How gradients change the parameters.
 
-    kind:         ``adamw`` takes the decay from the parameters beside the update; ``adam`` and ``sgd`` add it to the
+    kind:         ``adamw`` subtracts the decay from the parameters after the update; ``adam`` and ``sgd`` add it to the
                   gradient, as PyTorch's optimisers of these names do.
     weight_decay: its factor.
     decayed:      ``matrices``: parameters with two axes or more. ``all``: every parameter.
@@ -82,26 +82,26 @@ class Optimizer:
         if self.clip_norm is not None and not 0 < self.clip_norm < math.inf:
             raise InputError(f"optimizer.clip_norm: above 0 or none, not {self.clip_norm}")
         for name in ("beta1", "beta2", "momentum"):
-            _share(f"optimizer.{name}", getattr(self, name))
+            _fraction(f"optimizer.{name}", getattr(self, name))
 
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """All that a training depends on beside its task.
+    """Everything that a training depends on besides its task.
 
     steps:            updates of the parameters.
     batch:            clips per update.
-    accumulation:     parts that a batch is computed in, one after the other, with the mean of their gradients. The
-                      result is that of the whole batch, to rounding, where the loss is an average over clips. A loss
-                      that compares the clips of a batch compares those of a part, and batch statistics are a part's.
+    accumulation:     number of parts of a batch, computed one after the other, with the mean of their gradients. If the
+                      loss is an average over clips, the result is that of the whole batch, up to rounding. A loss
+                      that compares clips compares those of a part, and batch statistics are those of a part.
     rate, optimizer:  see there.
     average:          decay d of the averaged parameters: after step t (from 0) they are d' * before + (1 - d') * new
-                      with d' = min(d, (1 + t) / (10 + t)). None keeps no average.
+                      with d' = min(d, (1 + t) / (10 + t)). None: no average.
     seed:             of the first parameters, the order of clips and the loss's keys.
     dtype:            of parameters and clips within the loss; parameters, moments and averages are float32 throughout.
     evaluate_every:   steps between rows of the table, each with an evaluation; the last step has one, too.
     checkpoint_every: steps between checkpoints; the last step has one, too.
-    kept_every:       checkpoints at multiples of this are kept; of others the last two. None: the last two only.
+    kept_every:       checkpoints at multiples of this are kept, and the last two others. None: only the last two.
     """
 
     steps: int
@@ -121,7 +121,7 @@ class TrainSettings:
             _whole(name, getattr(self, name), 1)
         _whole("seed", self.seed, 0)
         if self.average is not None:
-            _share("average", self.average)
+            _fraction("average", self.average)
         if self.batch % self.accumulation:
             raise InputError(f"batch: {self.batch} clips cannot be cut into accumulation = {self.accumulation} parts")
         if self.rate.schedule in ("cosine", "whole-cosine") and self.rate.warmup >= self.steps:

@@ -1,7 +1,7 @@
-"""Steps one after the other, the host one step behind the device.
+"""A run of steps, with the host one step behind the device.
 
-While the device computes a step, the host makes the next batch ready and reads the figures of the step before. So a
-loss that is not finite ends the training one step after it, at the latest, and before a checkpoint is saved.
+While the device computes a step, the host prepares the next batch and reads the metrics of the step before. So a
+loss that is not finite ends the training at most one step later, and before a checkpoint is saved.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import jax
 import jax.numpy as jnp
 
 from .step import TrainState
-from .task import Batch, Figures
+from .task import Batch, Metrics
 
 
 class NotFinite(Exception):
-    """What is not finite after which step (from 1)."""
+    """A value that is not finite, and its step (from 1)."""
 
     def __init__(self, step: int, what: str) -> None:
         super().__init__(step, what)
@@ -31,47 +31,47 @@ class NotFinite(Exception):
 
 @dataclass(frozen=True)
 class Stretch:
-    """Steps that were made without a pause.
+    """A run of steps without a pause.
 
     state:   after the last of them.
-    figures: of each step.
-    seconds: that they took.
-    idle:    seconds of these in which the device had nothing to do, because the next batch was not there.
-    stopped: whether ``stop`` asked for the end.
+    metrics: of each step.
+    seconds: duration.
+    idle:    seconds in which the device waited for the next batch.
+    stopped: whether ``stop`` ended it.
     """
 
     state: TrainState
-    figures: list[dict[str, float]]
+    metrics: list[dict[str, float]]
     seconds: float
     idle: float
     stopped: bool
 
 
 def make_steps(
-    update: Callable[[TrainState, Batch], tuple[TrainState, Figures]],
+    update: Callable[[TrainState, Batch], tuple[TrainState, Metrics]],
     state: TrainState,
     batches: Iterator[Batch],
     steps: range,
     report: Callable[[int, dict[str, float] | None], None],
     stop: Callable[[], bool],
 ) -> Stretch:
-    """Makes ``steps`` (from 0), fewer where ``stop`` says so.
+    """Makes ``steps`` (from 0), or fewer if ``stop`` returns True.
 
     batches: on the device.
-    report:  called after each step with the number of steps made and the last known figures.
+    report:  called after each step with the number of steps made and the last known metrics.
 
-    Raises NotFinite where a figure ``loss`` or ``gradient_norm`` is not finite.
+    Raises NotFinite if ``loss`` or ``gradient_norm`` is not finite.
     """
     begun = finished = time.perf_counter()
-    figures: list[dict[str, float]] = []
+    metrics: list[dict[str, float]] = []
     waiting: deque[Future] = deque()
     idle, stopped = 0.0, False
 
     def read_one() -> None:
         nonlocal finished
         values, finished = waiting.popleft().result()
-        _check(values, steps[len(figures)] + 1)
-        figures.append(values)
+        _check(values, steps[len(metrics)] + 1)
+        metrics.append(values)
 
     with ThreadPoolExecutor(1) as reader:
         for step in steps:
@@ -83,16 +83,16 @@ def make_steps(
             waiting.append(reader.submit(_read, values))
             if len(waiting) > 1:
                 read_one()
-            report(step + 1, figures[-1] if figures else None)
+            report(step + 1, metrics[-1] if metrics else None)
             if stopped := stop():
                 break
         while waiting:
             read_one()
-    return Stretch(state, figures, time.perf_counter() - begun, idle, stopped)
+    return Stretch(state, metrics, time.perf_counter() - begun, idle, stopped)
 
 
 def check_state(state: TrainState) -> None:
-    """Raises NotFinite where a parameter is not finite."""
+    """Raises NotFinite if a parameter is not finite."""
     if not _finite(state.params):
         raise NotFinite(int(state.step), "a parameter")
 
@@ -102,13 +102,13 @@ def _finite(tree: Any) -> jax.Array:
     return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
 
 
-def _read(figures: Figures) -> tuple[dict[str, float], float]:
-    """The figures on the host, and when they were there."""
-    values = jax.device_get(figures)
+def _read(metrics: Metrics) -> tuple[dict[str, float], float]:
+    """The metrics on the host, and the time of their arrival."""
+    values = jax.device_get(metrics)
     return {name: float(value) for name, value in values.items()}, time.perf_counter()
 
 
-def _check(figures: dict[str, float], step: int) -> None:
+def _check(metrics: dict[str, float], step: int) -> None:
     for name, what in (("loss", "the loss"), ("gradient_norm", "the gradient")):
-        if not math.isfinite(figures[name]):
+        if not math.isfinite(metrics[name]):
             raise NotFinite(step, what)

@@ -1,0 +1,1 @@
+"""Solvers of probes: Newton steps, conjugate gradients, losses. Every fit reports whether it converged."""

@@ -1,4 +1,4 @@
-"""Newton steps by conjugate gradients, for many features or many classes: no matrix but the samples is held.
+"""Newton steps by conjugate gradients, for many features or many classes: no matrix except the samples is stored.
 
     minimise   sum_i weight_i loss(F_i, T_i) + l2/2 |W|^2     over W [feature output] and a free intercept b [output]
     F = X W + b
@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 from .losses import SMALLEST_CURVATURE, Smooth, derivatives, second_product, values
 from .newton import Solution
 
-DECREASE = 1e-4  # share of the promised decrease that a step must reach
+DECREASE = 1e-4  # fraction of the predicted decrease that a step must reach
 HALVINGS = 40
 
 

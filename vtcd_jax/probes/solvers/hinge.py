@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 from .newton import Form, Solution, gradient_norm, squared_norms, step
 
 SHRINK = 0.1  # of mu per step
-TO_THE_EDGE = 0.995  # share of the way to the first constraint
+TO_THE_EDGE = 0.995  # fraction of the distance to the first constraint
 
 
 def hinge(

@@ -43,8 +43,8 @@ def values(loss: Smooth, F: Float[Array, "sample output"], T: Float[Array, "samp
 def derivatives(loss: Smooth, F: Float[Array, "sample output"], T: Float[Array, "sample output"]) -> Derivatives:
     """First derivatives and the diagonal of the second ones."""
     if loss == "multinomial":
-        shares = jax.nn.softmax(F, axis=1)
-        return Derivatives(shares - T, jnp.maximum(shares * (1 - shares), SMALLEST_CURVATURE))
+        probabilities = jax.nn.softmax(F, axis=1)
+        return Derivatives(probabilities - T, jnp.maximum(probabilities * (1 - probabilities), SMALLEST_CURVATURE))
     if loss == "logistic":
         wrong = jax.nn.sigmoid(-T * F)
         return Derivatives(-T * wrong, jnp.maximum(wrong * (1 - wrong), SMALLEST_CURVATURE))
@@ -62,7 +62,7 @@ def second_product(
 ) -> Float[Array, "sample output"]:
     """Second derivatives of each sample's loss times a change of its scores."""
     if loss == "multinomial":
-        shares = jax.nn.softmax(F, axis=1)
-        moved = shares * change
-        return moved - shares * moved.sum(1, keepdims=True)
+        probabilities = jax.nn.softmax(F, axis=1)
+        moved = probabilities * change
+        return moved - probabilities * moved.sum(1, keepdims=True)
     return derivatives(loss, F, T).curvature * change

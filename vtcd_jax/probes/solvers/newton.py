@@ -23,7 +23,7 @@ from .losses import Smooth, derivatives, values
 
 Form = Literal["primal", "dual"]
 
-HALVINGS = 24  # of a Newton step; the longest one whose objective is as good as the best is taken
+HALVINGS = 24  # of a Newton step; the longest step with the best objective is used
 
 
 class Solution(NamedTuple):
@@ -66,8 +66,10 @@ def newton(
     def objectives(theta: Array, bias: Array, change: Array, shift: Array) -> Array:
         f, df = M @ theta + bias, M @ change + shift
         along = jax.vmap(lambda t: (weight * values(loss, (f + t * df)[:, None], sign[:, None])).sum())(lengths)
-        square, cross, own = (inner(form, M, *pair) for pair in ((theta, theta), (theta, change), (change, change)))
-        return along + l2 / 2 * (square + 2 * lengths * cross + lengths**2 * own)
+        square, cross, quadratic = (
+            inner(form, M, *pair) for pair in ((theta, theta), (theta, change), (change, change))
+        )
+        return along + l2 / 2 * (square + 2 * lengths * cross + lengths**2 * quadratic)
 
     def body(state: tuple) -> tuple:
         theta, bias, gradient, curvature, _, steps = state

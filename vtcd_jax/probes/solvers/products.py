@@ -20,19 +20,19 @@ def feature_slices(samples: int, features: int) -> Iterator[slice]:
     return (slice(start, min(start + width, features)) for start in range(0, features, width))
 
 
-def stacked(sets: Sequence[np.ndarray], size: int, part: slice = slice(None)) -> np.ndarray:
+def stacked(sets: Sequence[np.ndarray], size: int, columns: slice = slice(None)) -> np.ndarray:
     """float64 [set, size, feature], the sets' samples padded with zeros to ``size``."""
-    out = np.zeros((len(sets), size, sets[0][:1, part].shape[1]))
+    out = np.zeros((len(sets), size, sets[0][:1, columns].shape[1]))
     for row, X in zip(out, sets, strict=True):
-        row[: len(X)] = X[:, part]
+        row[: len(X)] = X[:, columns]
     return out
 
 
 def gram(X: np.ndarray) -> np.ndarray:
     """float64 [sample, sample], X X^T."""
     total = np.zeros((len(X), len(X)))
-    for part in feature_slices(len(X), X.shape[1]):
-        rows = X[:, part].astype(np.float64)
+    for columns in feature_slices(len(X), X.shape[1]):
+        rows = X[:, columns].astype(np.float64)
         total += rows @ rows.T
     return total
 
@@ -44,8 +44,8 @@ def grams(first: Sequence[np.ndarray], second: Sequence[np.ndarray], sizes: tupl
     """
     (a, s), (b, t) = (len(first), sizes[0]), (len(second), sizes[1])
     totals = (jnp.zeros((a, s, s)), jnp.zeros((b, t, t)), jnp.zeros((a * s, b * t)))
-    for part in feature_slices(a * s + b * t, first[0].shape[1]):
-        totals = _add_grams(totals, jnp.asarray(stacked(first, s, part)), jnp.asarray(stacked(second, t, part)))
+    for columns in feature_slices(a * s + b * t, first[0].shape[1]):
+        totals = _add_grams(totals, jnp.asarray(stacked(first, s, columns)), jnp.asarray(stacked(second, t, columns)))
     return totals[0], totals[1], totals[2].reshape(a, s, b, t)
 
 
@@ -66,9 +66,9 @@ def combine(
     features = first[0].shape[1]
     out = np.empty((len(pairs), features))
     rows = sum(len(X) for X in first) + sum(len(X) for X in second)
-    for part in feature_slices(rows, features):
-        P = [X[:, part].astype(np.float64) for X in first]
-        N = [X[:, part].astype(np.float64) for X in second]
+    for columns in feature_slices(rows, features):
+        P = [X[:, columns].astype(np.float64) for X in first]
+        N = [X[:, columns].astype(np.float64) for X in second]
         for row, (i, j), coefficients in zip(out, pairs, a, strict=True):
-            row[part] = coefficients[: len(P[i])] @ P[i] + coefficients[size : size + len(N[j])] @ N[j]
+            row[columns] = coefficients[: len(P[i])] @ P[i] + coefficients[size : size + len(N[j])] @ N[j]
     return out

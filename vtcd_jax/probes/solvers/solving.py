@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -40,12 +40,12 @@ class Settings(NamedTuple):
 class Fits(NamedTuple):
     """coefficients: [pair, n] of the samples or [pair, feature]; the rest [pair, fit …], or [pair] the intercept."""
 
-    coefficients: Array
-    intercept: Array
-    scores: Array
-    gradient_norm: Array
-    steps: Array
-    converged: Array
+    coefficients: Any
+    intercept: Any
+    scores: Any
+    gradient_norm: Any
+    steps: Any
+    converged: Any
 
 
 def each(function: Callable, *arrays: Array):
@@ -66,8 +66,8 @@ def separate(form: Form, M: Array, sign: Array, weight: Array, l2: Array, settin
     if settings.method == "hinge":
         return hinge(form, M, sign, weight, l2, **limits)
     if form == "primal" and min(M.shape) > DIRECT:
-        found = conjugate_newton(settings.method, M, sign[:, None], weight, l2, **limits)
-        return found._replace(coefficients=found.coefficients[:, 0], intercept=found.intercept[0])
+        fit = conjugate_newton(settings.method, M, sign[:, None], weight, l2, **limits)
+        return fit._replace(coefficients=fit.coefficients[:, 0], intercept=fit.intercept[0])
     return newton(form, settings.method, M, sign, weight, l2, **limits)
 
 
@@ -97,10 +97,10 @@ def fit_grams(
     def one(K: Array, real: Array, weights: Array) -> Fits:
         mean = K @ real / real.sum()
         centred = (K - mean[:, None] - mean + real @ mean / real.sum()) * real[:, None] * real
-        found = each(lambda w: separate("dual", centred, sign, w, l2, settings), weights)
-        scores = found.coefficients @ centred + found.intercept[:, None]
-        first = found.coefficients[0]
-        return Fits(first, found.intercept[0] - mean @ first, scores, *found[2:])
+        fit = each(lambda w: separate("dual", centred, sign, w, l2, settings), weights)
+        scores = fit.coefficients @ centred + fit.intercept[:, None]
+        first = fit.coefficients[0]
+        return Fits(first, fit.intercept[0] - mean @ first, scores, *fit[2:])
 
     return each(one, jnp.concatenate([upper, lower], axis=1), real, weights)
 
@@ -120,13 +120,13 @@ def fit_rows(
     form: Form = "dual" if features > samples and not large else "primal"
 
     def one_fit(X: Array, real: Array, weight: Array) -> tuple[Array, ...]:
-        share = weight / weight.sum()
-        mean, scale = moments(X, share, settings.standardise)
+        fraction = weight / weight.sum()
+        mean, scale = moments(X, fraction, settings.standardise)
         Z = (X - mean) / scale * real[:, None]
-        found = separate(form, Z @ Z.T if form == "dual" else Z, sign, weight, l2, settings)
-        vector = Z.T @ found.coefficients if form == "dual" else found.coefficients
+        fit = separate(form, Z @ Z.T if form == "dual" else Z, sign, weight, l2, settings)
+        vector = Z.T @ fit.coefficients if form == "dual" else fit.coefficients
         raw = vector / scale
-        return raw, found.intercept - mean @ raw, Z @ vector + found.intercept, *found[2:]
+        return raw, fit.intercept - mean @ raw, Z @ vector + fit.intercept, *fit[2:]
 
     def one(X: Array, real: Array, weights: Array) -> Fits:
         vectors, intercepts, *rest = each(lambda weight: one_fit(X, real, weight), weights)

@@ -1,7 +1,7 @@
 """Random changes of clips on the host: pure functions (rng, clip) -> clip.
 
-A clip is uint8 [time, height, width, 3], RGB. What is drawn is drawn once for all its frames, so that motion stays what
-it is. ``chain`` joins several; ``functools.partial`` sets their options:
+A clip is uint8 [time, height, width, 3], RGB. Each value is drawn once for all its frames, so that motion is not
+changed. ``chain`` joins several; ``functools.partial`` sets their options:
 
     change = chain(partial(resized_crop, size=(112, 112)), flip, partial(grey, probability=0.5))
 """

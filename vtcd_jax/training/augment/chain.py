@@ -13,10 +13,10 @@ Augmentation: TypeAlias = Callable[[np.random.Generator, np.ndarray], np.ndarray
 
 @dataclass(frozen=True)
 class Chain:
-    """(rng, clip) -> clip: ``parts`` one after the other. Pickles where they do.
+    """(rng, clip) -> clip: ``parts`` one after the other. Can be pickled if they can.
 
-    Each part draws from a stream of its own: leaving one out at the end, or changing its options, leaves the draws of
-    the others as they are.
+    Each part has its own stream of random numbers: removing the last part, or changing options of one, does not change
+    the draws of the others.
     """
 
     parts: tuple[Augmentation, ...]

@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from vtcd_jax.base.errors import InputError
 
-LUMINANCE = np.array([0.2989, 0.587, 0.114], np.float32)  # ITU-R BT.601, as PyTorch's colour changes have it
+LUMINANCE = np.array([0.2989, 0.587, 0.114], np.float32)  # ITU-R BT.601, as in PyTorch's colour augmentations
 Pixels = Float[np.ndarray, "time height width 3"]  # 0 to 1
 
 
@@ -26,7 +26,7 @@ def colour_jitter(
     brightness, contrast, saturation: strength s >= 0; the factor f is uniform in [max(0, 1 - s), 1 + s]. With pixels x
         in [0, 1]: brightness f x; contrast f x + (1 - f) m with m the clip's mean luminance; saturation
         f x + (1 - f) l with l the pixel's luminance; each cut to [0, 1].
-    hue: strength h from 0 to 0.5; the hue, a turn being 1, moves by a number uniform in [-h, h].
+    hue: strength h from 0 to 0.5; the hue, a turn being 1, is shifted by a value uniform in [-h, h].
     """
     if min(brightness, contrast, saturation) < 0 or not 0 <= hue <= 0.5:
         raise InputError("colour_jitter: strengths from 0, that of hue up to 0.5")
@@ -54,7 +54,10 @@ def _saturated(pixels: Pixels, factor: np.float32) -> Pixels:
 
 
 def _turned(pixels: Pixels, turn: np.float32) -> Pixels:
-    """Another hue of HSV; value and chroma stay. Five times faster than the way to HSV and back by scikit-image."""
+    """Another hue of HSV; value and chroma stay.
+
+    Five times faster than a conversion to HSV and back by scikit-image.
+    """
     red, green, blue = (pixels[..., channel] for channel in range(3))
     value = np.maximum(np.maximum(red, green), blue)  # over an axis of 3, NumPy's max is slow
     chroma = value - np.minimum(np.minimum(red, green), blue)

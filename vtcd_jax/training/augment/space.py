@@ -1,4 +1,4 @@
-"""Augmentations of where things are: crops and mirror images, the same in all frames of a clip."""
+"""Spatial augmentations: crops and mirror images, the same in all frames of a clip."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image
 
 from vtcd_jax.base.errors import InputError
 
-ATTEMPTS = 10  # draws of a box before one in the middle is taken, as in torchvision's random resized crop
+ATTEMPTS = 10  # draws of a box before a central one is taken, as in torchvision's random resized crop
 
 
 def resized_crop(
@@ -23,7 +23,7 @@ def resized_crop(
     """A random box, the same in all frames, resized to ``size`` (Szegedy et al. 2015, "Inception" crops).
 
     size:  (height, width) of the result.
-    scale: range of the box's area as a share of the frame's, uniform.
+    scale: range of the box's area as a fraction of the frame's, uniform.
     ratio: range of its width / height, uniform in the logarithm.
 
     Bilinear with the whole area of shrunk pixels (Pillow's filter).
@@ -54,5 +54,5 @@ def _box(
 def flip(
     rng: np.random.Generator, clip: UInt8[np.ndarray, "time height width 3"], probability: float = 0.5
 ) -> UInt8[np.ndarray, "time height width 3"]:
-    """The mirror image, left for right, with a probability. It changes classes of motion that name a side."""
+    """The mirror image, left for right, with a probability. It changes the class of motions with a direction."""
     return np.ascontiguousarray(clip[:, :, ::-1]) if rng.random() < probability else clip

@@ -1,4 +1,4 @@
-"""Which frames of a video a clip takes."""
+"""Temporal augmentations: the frames of a clip."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from vtcd_jax.base.errors import InputError
 def random_frames(
     rng: np.random.Generator, length: int, count: int, stride: tuple[int, int] = (1, 1)
 ) -> Int[np.ndarray, "frame"]:
-    """Indices of ``count`` frames with one stride, from a random place.
+    """Indices of ``count`` frames with one stride, from a random start.
 
     length: frames of the video.
-    stride: range of it, both ends included. Uniform among those with which the clip fits into the video; the start is
-            uniform among the places where it does.
+    stride: range of it, both ends included. Uniform among the strides with which the clip fits into the video; the
+            start is uniform among the possible ones.
 
-    Raises InputError where the video is too short for the smallest stride.
+    Raises InputError if the video is too short for the smallest stride.
     """
-    least, most = stride
-    if not 1 <= least <= most or count < 1:
+    lowest, highest = stride
+    if not 1 <= lowest <= highest or count < 1:
         raise InputError(f"random_frames: strides from 1, low to high, and 1 frame or more; not {stride} and {count}")
-    _check_length(length, count, least)
-    largest = most if count == 1 else min(most, (length - 1) // (count - 1))
-    step = int(rng.integers(least, largest + 1))
+    _check_length(length, count, lowest)
+    largest = highest if count == 1 else min(highest, (length - 1) // (count - 1))
+    step = int(rng.integers(lowest, largest + 1))
     start = int(rng.integers(length - (count - 1) * step))
     return start + step * np.arange(count)
 
 
 def uniform_windows(length: int, count: int, windows: int, stride: int = 1) -> Int[np.ndarray, "window frame"]:
-    """Indices of ``windows`` clips spread evenly from the video's first frame to its last, as evaluations average.
+    """Indices of ``windows`` clips spread evenly from the video's first frame to its last, for averaged evaluation.
 
-    A single window stands in the middle. Raises InputError where the video is too short.
+    A single window is in the middle. Raises InputError if the video is too short.
     """
     if stride < 1 or count < 1 or windows < 1:
         raise InputError("uniform_windows: frames, windows and stride from 1")
