@@ -14,14 +14,21 @@ import os, signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have switched it off for what it runs behind
 flush = os.fsync
 os.fsync = lambda descriptor: (time.sleep(float(sys.argv[1])), flush(descriptor))
+if sys.argv[2]:  # the toy method of the tests
+    from pathlib import Path
+    from tests.jobs.toy import install
+    install(Path(sys.argv[2]))
 from vtcd_jax.cli import main
-sys.exit(main(sys.argv[2:]))
+sys.exit(main(sys.argv[3:]))
 """
 
 
-def start(*arguments: object, disk: float = 0) -> subprocess.Popen[str]:
-    """``vtcd ARGUMENTS``, running, on a disk that takes ``disk`` seconds more for each file."""
-    command = [sys.executable, "-c", PROGRAM, str(disk), *map(str, arguments)]
+def start(*arguments: object, disk: float = 0, toy: Path | None = None) -> subprocess.Popen[str]:
+    """``vtcd ARGUMENTS``, running, on a disk that takes ``disk`` seconds more for each file.
+
+    toy: a folder for the files of the tests' toy method, which the process then knows.
+    """
+    command = [sys.executable, "-c", PROGRAM, str(disk), str(toy or ""), *map(str, arguments)]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

@@ -16,7 +16,9 @@ from safetensors.numpy import load_file, save_file
 
 from tests.cli.tiny import FAST, Said, save_model, tree, vtcd
 from tests.converters.torch_writer import call, read_plain_safetensors, write_torch
-from tests.data.videos import numbered, write, write_audio
+from tests.data.video.videos import numbered, write, write_audio
+
+pytestmark = pytest.mark.compile
 
 LINES = 2
 
@@ -349,8 +351,9 @@ def test_an_output_folder_in_use(finished, job, root):
             assert tree(finished) == held
         other.stdin.close()
         assert other.wait() == 0
-    assert {name for name in held if name not in before} == {".lock"}
-    (finished / ".lock").unlink()
+    assert {name for name in held if name not in before} == {".lock", ".owner"}
+    for name in (".lock", ".owner"):
+        (finished / name).unlink()
 
 
 def test_an_output_folder_with_other_things(tmp_path, model):
@@ -432,7 +435,7 @@ def test_an_unexpected_failure_is_one_line_and_exit_code_1(model, tmp_path, monk
     def broken(*_, **__):
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setattr("vtcd_jax.pipeline.sources.find_clips", broken)
+    monkeypatch.setattr("vtcd_jax.jobs.vtcd.inputs.open_sources", broken)
     arguments = ("run", "world:4", "--model", model, "--out", tmp_path / "out")
     said = vtcd(*arguments)
     assert said.code == 1 and said.err == "vtcd: failed: ZeroDivisionError: division by zero (--debug shows where)\n"

@@ -9,8 +9,10 @@ import pytest
 from tests.cli.tiny import vtcd
 from vtcd_jax.planted import Report, Settings
 
+pytestmark = pytest.mark.compile
+
 TINY = (
-    "benchmark", "--clips", "8", "--seeds", "1", "--steps", "4", "--deals", "2", "--masks", "48",
+    "benchmark", "--clips", "8", "--seeds", "1", "--steps", "4", "--controls", "2", "--masks", "48",
     "--slic.resolution", "token", "--nmf.elbow.rule", "fixed", "--nmf.elbow.number", "3", "--nmf.restarts", "1",
     "--nmf.max-steps", "40", "--proposals", "crops",
 )  # fmt: skip
@@ -22,7 +24,7 @@ def test_the_table_and_the_file(tmp_path):
     assert said.code == 0 and said.err == "", said.err
     assert "crops: 18 concepts" in said.out and str(out) in said.out
     written = json.loads(out.read_text())
-    assert written["settings"] == {"clips": 8, "seeds": 1, "seed": 0, "steps": 4, "deals": 2, "noise": 0.1}
+    assert written["settings"] == {"clips": 8, "seeds": 1, "seed": 0, "steps": 4, "controls": 2, "noise": 0.1}
     assert written["method"]["masks"] == 48 and written["passed"] == {"crops": None}
     assert {claim["passed"] for claim in written["claims"]["crops"]} == {None}
     before = out.read_bytes()
@@ -35,9 +37,7 @@ def test_overwrite_replaces_the_file(tmp_path, monkeypatch):
     out = tmp_path / "judged.json"
     out.write_text("before")
     report = Report(Settings(), {}, {})
-    monkeypatch.setattr(
-        "vtcd_jax.planted.evaluation.judging.benchmark", lambda methods, settings, workers, progress: report
-    )
+    monkeypatch.setattr("vtcd_jax.planted.benchmark", lambda methods, settings, workers, work: report)
     assert vtcd("benchmark", "--out", out, "--overwrite").code == 0
     assert json.loads(out.read_text())["format"] == "vtcd-benchmark/1"
     first = out.read_bytes()

@@ -12,7 +12,12 @@ from safetensors.numpy import load_file
 from tests.cli.tiny import NMF, tree, vtcd
 from vtcd_jax import models
 from vtcd_jax.cli.progress import Progress
+from vtcd_jax.concepts.proposals import SEGMENT
+from vtcd_jax.importance.cris import RANK
+from vtcd_jax.importance.curves import CURVES
 from vtcd_jax.runs import read_csv
+
+pytestmark = pytest.mark.compile
 
 
 class Screen(io.StringIO):
@@ -46,9 +51,9 @@ def test_a_plan_counts_the_passes_of_the_run_and_writes_nothing(finished, job, t
 
 def test_a_plan_for_a_run_that_is_there(finished):
     before = tree(finished)
-    for command in ("rank", "curves", "report"):
+    for command, passes in (("rank", 4 * (1 + 8)), ("curves", passes_of(finished)), ("report", passes_of(finished))):
         said = vtcd(command, finished, "--dry-run")
-        assert said.code == 0 and planned(said.out, "passes") == passes_of(finished)
+        assert said.code == 0 and planned(said.out, "passes") == passes
     assert tree(finished) == before
 
 
@@ -56,7 +61,7 @@ def test_a_plan_for_a_run_that_is_there(finished):
 def test_models_lists_what_is_shipped_and_what_can_be_converted():
     said = vtcd("models")
     assert said.code == 0 and said.err == ""
-    for name in (*models.names(), *models.families()):
+    for name in (*models.names(), *models.all_families()):
         assert name in said.out
     for name in models.names():
         assert all(label in said.out for label in models.load(name).labels)
@@ -100,9 +105,9 @@ def test_quiet_prints_results_only(finished, job, tmp_path):
     quiet = vtcd(*job, "--out", tmp_path / "b", "--quiet")
     assert quiet.err == "" and quiet.out == loud.out.replace(str(tmp_path / "a"), str(tmp_path / "b"))
     lines = quiet.out.splitlines()
-    assert lines[0].startswith("the untouched network gets 8 clips wrong, kept (--only-correct leaves them out): world")
+    assert lines[0].startswith("the unmodified model gets 8 clips wrong, kept (--only-correct leaves them out): world")
     assert lines[1].endswith("concepts.csv") and lines[-1] == f"report: {tmp_path / 'b' / 'report' / 'index.html'}"
-    assert any(line.startswith("area under log probability: most-first ") for line in lines)
+    assert any(line.startswith("area under log probability: most important first ") for line in lines)
     assert any(line.startswith("overlap with target: mIoU ") for line in lines)
     assert f"curves on 4 clips held out: {tmp_path / 'b' / 'curves.csv'}" in lines
     stages = [line.split("  ")[0] for line in loud.err.splitlines()]
@@ -116,9 +121,9 @@ def test_bars_end_their_lines(monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     with Progress(quiet=False) as progress:
         for done in range(4):
-            progress("segment", done, 3)
-        progress("rank", 64, 256)
-        progress("rank", 128, 256)
+            progress(SEGMENT, done, 3)
+        progress(RANK, 64, 256)
+        progress(RANK, 128, 256)
     print("vtcd: something happened", file=screen)
     whole, cut, message = (line.split("\r")[-1] for line in screen.getvalue().rstrip("\n").split("\n"))
     assert whole.startswith("tubelets") and "3/3 clips" in whole
@@ -131,9 +136,9 @@ def test_the_bar_shows_masks_clips_time_and_speed(monkeypatch, columns, masks, c
     monkeypatch.setattr("sys.stderr", screen := Screen())
     monkeypatch.setenv("COLUMNS", str(columns))
     with Progress(quiet=False) as progress:
-        progress("rank", 0, masks, f"0/{clips} clips")
+        progress(RANK, 0, masks, f"0/{clips} clips")
         time.sleep(0.12)  # bars are drawn ten times a second at most
-        progress("rank", 64, masks, f"0/{clips} clips")
+        progress(RANK, 64, masks, f"0/{clips} clips")
     shown = screen.getvalue().rstrip("\n").split("\r")[-1]
     pattern = rf"ranking +64/{masks} passes, 0/{clips} clips, [\d:]+ left, +[\d.]+/s \|[#\d ]+\|"
     assert re.fullmatch(pattern, shown), shown
@@ -145,10 +150,10 @@ def test_the_remaining_time_counts_only_work_done_now(monkeypatch):
     screen = Screen()
     monkeypatch.setattr("sys.stderr", screen)
     with Progress(quiet=False) as progress:
-        progress("rank", 500, 1000)
+        progress(RANK, 500, 1000)
         bar = progress._bars["rank"]
         assert bar.initial == 500 and bar.n == 500
-        progress("rank", 510, 1000)
+        progress(RANK, 510, 1000)
         assert bar.n == 510
 
 
@@ -156,17 +161,17 @@ def test_a_log_file_gets_a_line_per_stage(monkeypatch):
     log = io.StringIO()
     monkeypatch.setattr("sys.stderr", log)
     with Progress(quiet=False) as progress:
-        progress("curves", 0, 7)
-        progress("curves", 7, 7)
-        progress("segment", 0, 1)
-        progress("segment", 1, 1)
-        progress("rank", 1, 2)  # never ends
+        progress(CURVES, 0, 7)
+        progress(CURVES, 7, 7)
+        progress(SEGMENT, 0, 1)
+        progress(SEGMENT, 1, 1)
+        progress(RANK, 1, 2)  # never ends
     lines = log.getvalue().splitlines()
     assert re.fullmatch(r"curves +7 passes, \d+\.\d s", lines[0]) and re.fullmatch(r"tubelets +1 clip, .*", lines[1])
     assert len(lines) == 2
 
 
-@pytest.mark.parametrize("stage", ["curves", "rank"])
+@pytest.mark.parametrize("stage", [CURVES, RANK])
 def test_quiet_shows_no_progress(monkeypatch, stage):
     screen = Screen()
     monkeypatch.setattr("sys.stderr", screen)

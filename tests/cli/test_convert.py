@@ -15,6 +15,8 @@ from vtcd_jax.data import write_video
 from vtcd_jax.models import InputError
 from vtcd_jax.scores.accuracy import check_accuracy, wilson
 
+pytestmark = pytest.mark.compile
+
 
 @pytest.fixture
 def tiny(golden):

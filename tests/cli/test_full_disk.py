@@ -19,6 +19,8 @@ from tests.cli.processes import differing, ranked_blocks
 from tests.cli.tiny import assert_same, tree, vtcd
 from vtcd_jax.runs import read_csv
 
+pytestmark = pytest.mark.compile
+
 LIMITED = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
@@ -44,10 +46,10 @@ def assert_whole(folder: Path) -> None:
             assert path.read_text().rstrip().endswith("</html>")
 
 
-def assert_full(said_err: str, out: Path, reason: str, remedy: str = "go on with --resume") -> None:
+def assert_full(said_err: str, out: Path, reason: str, remedy: str = "resume with --resume") -> None:
     last = said_err.splitlines()[-1]
-    assert last.startswith("vtcd: ") and reason in last and "no half-written file" in last
-    assert last.endswith(f": make room and {remedy}")
+    assert last.startswith("vtcd: ") and reason in last and "no partial file" in last
+    assert last.endswith(f": free some space and {remedy}")
     assert str(out) in last and said_err.count("vtcd: ") == 1 and "Traceback" not in said_err
 
 
@@ -87,7 +89,7 @@ def test_a_file_that_may_not_grow(finished, job, tmp_path, root):
     command = [sys.executable, "-c", LIMITED, str(limit), *map(str, job), "--out", str(out), "--quiet"]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True)
     assert done.returncode == 1 and len(done.stdout.splitlines()) == 1, done.stderr
-    assert done.stdout.startswith("the untouched network gets 8 clips wrong")  # nothing about concepts
+    assert done.stdout.startswith("the unmodified model gets 8 clips wrong")  # nothing about concepts
     assert_full(done.stderr, out, "File too large")
     assert_whole(out)
     assert "config.json" in tree(out) and "concepts.safetensors" not in tree(out)
@@ -108,9 +110,9 @@ def test_a_ranking_on_a_disk_that_fills_up_goes_on(discovered, ranked, tmp_path,
     monkeypatch.setattr("vtcd_jax.base.files.os.fsync", full)
     said = vtcd("rank", run, *shard, "--quiet")
     assert said.code == 1 and len(said.err.splitlines()) == 1
-    assert_full(said.err, run, "No space left on device", "go on with the same command")
+    assert_full(said.err, run, "No space left on device", "resume with the same command")
     assert_whole(run)
-    assert len(ranked_blocks(run / "shards" / "1-of-2" if shard else run)) == room - (4 if shard else 5)
+    assert len(ranked_blocks(run / "shards" / "rank-1-of-2" if shard else run)) == room - (4 if shard else 5)
     monkeypatch.undo()
     assert vtcd("rank", run, *shard).code == 0
     if shard:
@@ -128,7 +130,7 @@ def test_a_log_that_cannot_be_written(discovered, tmp_path):
     (run / "events.jsonl").symlink_to("/dev/full")
     said = vtcd("rank", run)
     assert said.code == 1 and said.out == "" and len(said.err.splitlines()) == 1
-    assert_full(said.err, run, "No space left on device", "go on with the same command")
+    assert_full(said.err, run, "No space left on device", "resume with the same command")
     assert tree(run) == before
 
 
@@ -191,7 +193,11 @@ def test_a_run_on_a_disk_that_can_only_be_read(discovered, tmp_path, monkeypatch
         with pytest.raises(OSError, match="Read-only"):
             (run / "x").write_text("y")
         said = vtcd(command[0], run, *command[1:])
-    assert said.code == 1 and said.out == "" and said.err == f"vtcd: {run / named}: Read-only file system\n"
+    assert (
+        said.code == 1
+        and said.out == ""
+        and said.err == f"vtcd: {run / ('.lock' if crashed else named)}: Read-only file system\n"
+    )
     assert tree(run) == before
 
 

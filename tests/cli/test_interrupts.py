@@ -16,6 +16,8 @@ from tests.cli.processes import ROOT, differing, kill, ranked_blocks, results, s
 from tests.cli.tiny import tree, vtcd
 from vtcd_jax.runs import read_events
 
+pytestmark = pytest.mark.compile
+
 BLOCKS = 32
 
 
@@ -80,8 +82,8 @@ def test_ctrl_c_saves_the_current_block_and_says_how_to_go_on(run, ranked):
     assert process.returncode == 1 and "Traceback" not in err
     assert err.splitlines() == [
         "",
-        "vtcd: saving the blocks under way; Ctrl-C again ends at once",
-        "vtcd: interrupted; what was finished is saved: go on with the same command",
+        "vtcd: saving the running blocks; Ctrl-C again ends at once",
+        "vtcd: interrupted; finished work is saved: resume with the same command",
     ]
     done = ranked_blocks(run)
     assert 3 <= len(done) < BLOCKS and not (run / ".lock").exists() and not (run / "importance.csv").exists()
@@ -128,7 +130,7 @@ def test_the_first_ctrl_c_is_answered_while_a_block_runs_and_the_second_ends_at_
     process = working(10**9)  # minutes
     process.send_signal(signal.SIGINT)
     lines = [process.stderr.readline(), process.stderr.readline()]
-    assert lines == ["\n", "vtcd: saving the blocks under way; Ctrl-C again ends at once\n"]
+    assert lines == ["\n", "vtcd: saving the running blocks; Ctrl-C again ends at once\n"]
     assert process.poll() is None
     begun = time.monotonic()
     process.send_signal(signal.SIGINT)
@@ -153,13 +155,13 @@ def test_without_ctrl_c_nothing_is_different():
 @pytest.mark.parametrize(
     ("command", "remedy"),
     [
-        ("run world:2 --model {model} --out {out}", "what was finished is saved: go on with --resume"),
-        ("discover world:2 --model {model} --out {out}", "what was finished is saved: go on with --resume"),
-        ("demo --out {out}", "what was finished is saved: go on with `vtcd report RUN`"),
-        ("rank {run}", "what was finished is saved: go on with the same command"),
-        ("rank {run} --shard 1/2", "what was finished is saved: go on with the same command"),
-        ("curves {run}", "what was finished is saved: go on with the same command"),
-        ("report {run}", "what was finished is saved: go on with the same command"),
+        ("run world:2 --model {model} --out {out}", "finished work is saved: resume with --resume"),
+        ("discover world:2 --model {model} --out {out}", "finished work is saved: resume with --resume"),
+        ("demo --out {out}", "finished work is saved: resume with `vtcd report RUN`"),
+        ("rank {run}", "finished work is saved: resume with the same command"),
+        ("rank {run} --shard 1/2", "finished work is saved: resume with the same command"),
+        ("curves {run}", "finished work is saved: resume with the same command"),
+        ("report {run}", "finished work is saved: resume with the same command"),
         ("convert {model} {out}", "start again"),
     ],
 )
@@ -167,7 +169,7 @@ def test_every_command_says_how_to_go_on_after_ctrl_c(command, remedy, model, di
     def pressed(*_, **__):
         raise KeyboardInterrupt
 
-    for name in ("vtcd_jax.pipeline.sources.prepare", "vtcd_jax.converters.convert"):
+    for name in ("vtcd_jax.jobs.vtcd.inputs.load", "vtcd_jax.converters.convert"):
         monkeypatch.setattr(name, pressed)
     arguments = command.format(model=model, out=tmp_path / "out", run=discovered).split()
     said = vtcd(*arguments)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 
 import jax
+import pytest
 
 from tests.cli.tiny import LABELS, save_model, vtcd
 from vtcd_jax import models
+
+pytestmark = pytest.mark.compile
 
 
 def test_the_table_lists_shipped_and_converted_models(tmp_path):
@@ -22,7 +25,7 @@ def test_the_table_lists_shipped_and_converted_models(tmp_path):
     assert row.split()[:7] == [str(folder), "videomae-classifier", "8", "x", "24", "x", "24"]
     count = sum(leaf.size for leaf in jax.tree.leaves(models.load(folder).params))
     assert f"{count / 1e6:.3g} M" in row and row.split()[-1] == str(len(LABELS))
-    assert lines[-1].startswith("families that `vtcd convert` knows: ")
+    assert lines[-1].startswith("families that `vtcd convert` supports: ")
 
 
 def test_a_damaged_folder_does_not_hide_the_others(tmp_path):
@@ -33,7 +36,7 @@ def test_a_damaged_folder_does_not_hide_the_others(tmp_path):
     said = vtcd("models", tmp_path, "--quiet")
     assert said.code == 0
     broken, whole = [line for line in said.out.splitlines() if line.startswith(str(tmp_path))]
-    assert "damaged: " in broken and "config.json describes no network" in broken
+    assert "damaged: " in broken and "config.json does not describe a network" in broken
     assert "videomae-classifier" in whole
     missing = vtcd("models", tmp_path / "none")
     assert missing.code == 2 and "no such folder" in missing.err and len(missing.err.splitlines()) == 1

@@ -13,6 +13,8 @@ from vtcd_jax.ablation.chunks import Chosen
 from vtcd_jax.concepts import load_concepts
 from vtcd_jax.runs import Run, read_config, read_csv, read_events
 
+pytestmark = pytest.mark.compile
+
 CONCEPTS = (
     "id name site layer head number tubelets videos spread silhouette error stability_seeds stability_clips best_clip"
 )
@@ -27,7 +29,10 @@ COLUMNS = {
     "areas.csv": "score order area se released_area",
     "layers.csv": "layer rank_share",
     "overlaps.csv": "mask concept name miou se random_mean random_95",
+    "clips.csv": "clip sha256 role label target misclassified",
 }
+ARRAYS = ("concepts.safetensors", "concepts_labels.npz", "ranking.safetensors", "drawn.safetensors", "frames.npz")
+STAGES = ("discover", "rank", "curves", "report")
 SCORES = ["log_probability", "accuracy", "probability", "margin", "logit"]
 
 
@@ -40,18 +45,16 @@ def test_every_file_is_there(finished):
     names = set(tree(finished))
     for name, columns in COLUMNS.items():
         assert header(finished, name) == columns.replace(" ", ",")
-    for name in ("config.json", "concepts.safetensors", "concepts_labels.npz", "report/index.html"):
-        assert name in names
     blocks = [name for name in names if name.startswith("scores/")]
     stages = {name.split("/")[1] for name in blocks}  # those of discovery are gone
-    assert stages == {"untouched", "rank", "curves", "control", "control-curve"}
+    assert stages == {"baseline", "rank", "curves", "control", "control-curve"}
     assert len(blocks) == len(stages) * 4  # four clips each; one block holds all their passes
     others = names - set(blocks) - set(COLUMNS) - {n for n in names if n.startswith("held_out/concepts")}
-    assert others == {"config.json", "concepts.safetensors", "concepts_labels.npz", "report/index.html"}
+    assert others == {"config.json", *ARRAYS, "report/index.html", *(f"stages/{name}.json" for name in STAGES)}
     kinds = [event["kind"] for event in read_events(finished)]
     assert kinds == [
-        "begun", "wrong clips", "discovered", "chunk", "progress", "progress", "ranked", "progress", "progress",
-        "progress", "curves drawn", "reported",
+        "begun", "stage", "discovered", "stage", "progress", "chunk", "progress", "ranked", "stage", "progress",
+        "progress", "progress", "curves drawn", "stage",
     ]  # fmt: skip
 
 
@@ -83,7 +86,7 @@ def test_the_control_says_whether_random_groups_are_worse(finished):
 def test_config_names_everything_the_results_depend_on(finished, model):
     config = read_config(finished)
     assert config["settings"]["masks"] == 8 and config["settings"]["seed"] == 0 and config["chunk"] == 1
-    assert config["settings"]["nmf"]["elbow"]["number"] == 3 and config["scores"] == SCORES
+    assert config["settings"]["nmf"]["elbow"]["number"] == 3 and config["settings"]["scores"] == SCORES
     assert len(config["clips"]) == len(config["held_out"]) == 4
     assert not set(config["clips"].values()) & set(config["held_out"].values())
     assert all(len(digest) == 64 for digest in config["clips"].values())
@@ -98,7 +101,7 @@ def test_the_held_out_clips_carry_the_same_concepts(finished):
 
 
 def test_blocks_hold_every_score_of_every_pass(finished):
-    rows = {"untouched": 1, "rank": 8, "curves": 9}
+    rows = {"baseline": 1, "rank": 8, "curves": 9}
     for stage, count in rows.items():
         for path in (finished / "scores" / stage).iterdir():
             block = load_file(path)
@@ -147,18 +150,20 @@ def test_resuming_after_losing_blocks_and_later_files(finished, job, tmp_path):
     assert said.code == 0, said.err
     assert_same(out, finished)
     assert ranked[0].stat().st_mtime_ns == kept  # what was whole was not done again
-    thrown = [event for event in read_events(out) if "thrown away" in event["kind"]]
-    assert len(thrown) == 2
+    thrown = [event for event in read_events(out) if event["kind"] == "block thrown away"]
+    assert len(thrown) == 1
+    reasons = [event["reason"] for event in read_events(out) if event["kind"] == "stage"]
+    assert "concepts_labels.npz has changed since the stage was done" in reasons
 
 
 def test_an_interrupted_run_goes_on(finished, job, tmp_path, monkeypatch):
     out, write, left = tmp_path / "stopped", Run.write_block, [6]
 
-    def interrupted(run, name, arrays, note=None):
+    def interrupted(run, name, arrays):
         left[0] -= 1
         if left[0] < 0:
             raise KeyboardInterrupt
-        write(run, name, arrays, note)
+        write(run, name, arrays)
 
     monkeypatch.setattr(Run, "write_block", interrupted)
     said = vtcd(*job, "--out", out)
@@ -197,6 +202,7 @@ def test_a_measured_chunk_is_kept_when_resuming(finished, job, tmp_path, monkeyp
     assert vtcd(*job, "--out", out).code == 0 and read_config(out)["chunk"] == 3
     before = tree(out)
     shutil.rmtree(out / "scores")
+    shutil.rmtree(out / "stages")  # the records that the stages are done
     assert vtcd(*job, "--out", out, "--resume").code == 0
     assert tree(out) == before and next(measured) == 5
 
@@ -215,7 +221,7 @@ def test_an_autoencoder_is_ranked_by_reconstruction(autoencoder, tmp_path):
     assert said.code == 0, said.err
     rows = read_csv(tmp_path / "r/importance.csv")
     assert {row["score"] for row in rows} == {"reconstruction"} and {row["layer"] for row in rows} == {"0", "1"}
-    assert "most important by reconstruction: Layer" in said.out
+    assert "most important by reconstruction: block " in said.out
 
 
 def test_one_clip_is_enough_and_its_errors_are_left_out(model, tmp_path):
@@ -228,7 +234,7 @@ def test_one_clip_is_enough_and_its_errors_are_left_out(model, tmp_path):
 def test_each_clip_is_explained_by_its_own_predicted_class(model, tmp_path):
     out = tmp_path / "r"
     assert vtcd("run", "world:2", "--model", model, "--out", out, *FAST[:-2]).code == 0
-    for path in (out / "scores/untouched").iterdir():
+    for path in (out / "scores/baseline").iterdir():
         assert load_file(path)["accuracy"].tolist() == [1.0]
 
 

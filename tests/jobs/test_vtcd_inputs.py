@@ -10,13 +10,19 @@ import numpy as np
 import pytest
 
 from tests.cli.tiny import LABELS
-from tests.data.videos import write
+from tests.data.video.videos import write
 from vtcd_jax import models, world
+from vtcd_jax.base.random import stage_key
 from vtcd_jax.importance.designs.random import Random
-from vtcd_jax.models import InputError
-from vtcd_jax.pipeline.settings import RunSettings, config_of, settings_of
-from vtcd_jax.pipeline.sources import check_scores, config_json, model_hashes, prepare, split
-from vtcd_jax.pipeline.stages import stage_key
+from vtcd_jax.jobs.execute import config_of
+from vtcd_jax.jobs.vtcd import JOB, RunSettings
+from vtcd_jax.jobs.vtcd.inputs import load_inputs, split
+from vtcd_jax.models import InputError, model_hashes
+from vtcd_jax.runs.settings import from_plain, to_plain
+from vtcd_jax.runs.work import silent
+from vtcd_jax.scores import check_scores
+
+pytestmark = pytest.mark.compile
 
 
 @pytest.fixture(scope="module")
@@ -32,30 +38,29 @@ def test_adding_a_clip_changes_no_draw_of_the_others(model, tmp_path):
     for i in (1, 2, 3):
         write(tmp_path / f"{i}.mp4", contents[i])
     settings = RunSettings(clips=str(tmp_path), model=str(model), target="0", hold_out=0)
-    few = prepare(settings).clips
+    few = load_inputs(settings, silent).clips
     write(tmp_path / "0.mp4", contents[0])  # comes first
     (tmp_path / "3.mp4").rename(tmp_path / "renamed.mp4")
-    many = prepare(settings).clips
+    many = load_inputs(settings, silent).clips
     assert many.names == ("0.mp4", "1.mp4", "2.mp4", "renamed.mp4") and few.names == ("1.mp4", "2.mp4", "3.mp4")
     assert many.hashes[1:] == few.hashes and len(set(many.hashes)) == 4
-    design = Random(stage_key(settings, "rank"), 32)
+    design = Random(stage_key(settings.seed, "rank"), 32)
     present = np.ones(10, bool)
     rows = [design.rows(h, 0, 32, present) for h in (*few.hashes, *many.hashes[1:])]
     for i in range(3):
         np.testing.assert_array_equal(rows[i], rows[i + 3])
         np.testing.assert_array_equal(design.rows(few.hashes[i], 20, 30, present), rows[i][20:30])  # nor do blocks
     assert not np.array_equal(rows[0], rows[1])
-    other = Random(stage_key(dataclasses.replace(settings, seed=1), "rank"), 32).rows(few.hashes[0], 0, 32, present)
+    other = Random(stage_key(1, "rank"), 32).rows(few.hashes[0], 0, 32, present)
     assert not np.array_equal(other, rows[0])
 
 
 def test_clips_are_held_out_by_content_not_by_order(clips):
-    settings = RunSettings(clips="", model="", hold_out=0.4)
-    ranked, held_out = split(clips, settings)
+    ranked, held_out = split(clips, 0.4, 0)
     assert len(ranked) == 7 and len(held_out) == 5 and not set(ranked.hashes) & set(held_out.hashes)
-    again = split(clips[np.arange(12)[::-1]], settings)
+    again = split(clips[np.arange(12)[::-1]], 0.4, 0)
     assert set(again[1].hashes) == set(held_out.hashes)
-    other = split(clips, dataclasses.replace(settings, seed=1))
+    other = split(clips, 0.4, 1)
     assert set(other[1].hashes) != set(held_out.hashes)
 
 
@@ -63,7 +68,7 @@ def test_clips_are_held_out_by_content_not_by_order(clips):
     ("count", "share", "held"), [(12, 0.25, 0), (12, 0.34, 4), (12, 0.0, 0), (5, 0.8, 0), (6, 0.7, 4)]
 )
 def test_too_few_clips_are_not_held_out(clips, count, share, held):
-    ranked, held_out = split(clips[np.arange(count)], RunSettings(clips="", model="", hold_out=share))
+    ranked, held_out = split(clips[np.arange(count)], share, 0)
     assert (0 if held_out is None else len(held_out)) == held and len(ranked) == count - held
 
 
@@ -73,7 +78,7 @@ def test_classes_of_the_world_are_matched_by_name(model, tmp_path):
     other = shutil.copytree(model, tmp_path / "other")
     (other / "labels.json").write_text(json.dumps(labels))
     settings = RunSettings(clips="world:28", model=str(other), target="0", hold_out=0)
-    found = prepare(settings).clips
+    found = load_inputs(settings, silent).clips
     truth = world.clips(28, seed=0, config=world.WorldConfig(size=24, frames=8), split="held-out")
     assert found.names == truth.names
     for number, true in zip(found.labels, truth.labels, strict=True):
@@ -83,17 +88,17 @@ def test_classes_of_the_world_are_matched_by_name(model, tmp_path):
 
 def test_targets_follow_their_clips_into_both_parts(model):
     settings = RunSettings(clips="world:12", model=str(model), hold_out=0.5)
-    prepared = prepare(settings)
+    prepared = load_inputs(settings, silent)
     loaded = models.load(model)
     for part, labels in (
         (prepared.clips, prepared.targets.label),
         (prepared.held_out, prepared.held_out_targets.label),
     ):
-        video = loaded.preprocessing.normalise(part.video)
+        video = loaded.preprocessing.normalise(part.read(range(len(part))).video)
         logits = models.forward(loaded, models.Inputs(video))[0].logits
         np.testing.assert_array_equal(labels, logits.argmax(-1))
         assert labels.dtype == np.int32
-    given = prepare(dataclasses.replace(settings, target="Picking UP"))
+    given = load_inputs(dataclasses.replace(settings, target="Picking UP"), silent)
     assert set(given.targets.label) == set(given.held_out_targets.label) == {LABELS.index("picking up")}
 
 
@@ -129,14 +134,18 @@ def test_every_file_of_a_model_folder_is_hashed(model, tmp_path):
 def test_settings_survive_the_config_file():
     settings = RunSettings(clips="x", model="m", target="0", chunk=3, scores=("margin",), design="random", ratio=0.25)
     settings = dataclasses.replace(settings, slic=dataclasses.replace(settings.slic, size=(4, 24, 24)))
-    config = json.loads(json.dumps({"settings": config_of(settings)}))
-    assert settings_of(config) == settings
-    for broken in ({}, {"settings": {"clips": "x"}}, {"settings": {**config["settings"], "colour": 1}}):
-        with pytest.raises(InputError, match="begin a new run"):
-            settings_of(broken)
+    plain = json.loads(json.dumps(to_plain(settings)))
+    assert from_plain(RunSettings, plain) == settings
+    for broken, word in (
+        ({"clips": "x"}, "model"), ({**plain, "colour": 1}, "colour: no such setting"),
+        ({**plain, "masks": "many"}, "masks: 'many' is no int"), ({**plain, "slic": 3}, "slic: is a group"),
+        ({**plain, "mode": "erase"}, "mode: 'erase' is unknown"),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=word):
+            from_plain(RunSettings, broken)
 
 
 def test_the_config_tells_no_path_but_the_users(model, tmp_path):
     settings = RunSettings(clips="world:2", model=str(model), target="0")
-    text = json.dumps(config_json(settings, prepare(settings)))
+    text = json.dumps(config_of(JOB, settings, load_inputs(settings, silent)))
     assert text.count(str(model.parent)) == 1 and str(tmp_path.home()) not in text.replace(str(model), "")

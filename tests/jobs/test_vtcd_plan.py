@@ -1,4 +1,4 @@
-"""A plan is arithmetic on one measured block: its parts add up."""
+"""A plan is arithmetic on a few measured pieces: its parts add up."""
 
 from __future__ import annotations
 
@@ -8,12 +8,18 @@ import jax
 import numpy as np
 import pytest
 
-from vtcd_jax.ablation.engine import scores as run_scores
-from vtcd_jax.ablation.support import Support
-from vtcd_jax.pipeline.planning import plan, stand_in
-from vtcd_jax.pipeline.settings import RunSettings
-from vtcd_jax.pipeline.sources import prepare
-from vtcd_jax.scores.targets import Targets
+from vtcd_jax.ablation import Support, scores
+from vtcd_jax.ablation.cost import worst_case_support
+from vtcd_jax.concepts import concept_sites
+from vtcd_jax.jobs.plan import Plan, duration
+from vtcd_jax.jobs.vtcd import JOB, RunSettings
+from vtcd_jax.jobs.vtcd.inputs import load_inputs
+from vtcd_jax.jobs.vtcd.plan import measure, sizes
+from vtcd_jax.models import sites
+from vtcd_jax.runs.work import silent
+from vtcd_jax.scores import Targets
+
+pytestmark = pytest.mark.compile
 
 
 @pytest.fixture(scope="module")
@@ -22,64 +28,74 @@ def settings(model):
 
 
 @pytest.fixture(scope="module")
-def prepared(settings):
-    return prepare(settings)
+def inputs(settings):
+    return load_inputs(settings, silent)
 
 
 @pytest.fixture(scope="module")
-def planned(settings, prepared):
-    return plan(settings, prepared)
+def rates(settings, inputs):
+    return measure(settings, inputs)
 
 
-def test_the_parts_add_up(planned, prepared):
-    assert (planned.clips, planned.held_out, planned.chunk) == (6, 6, 1)
-    assert planned.concepts == 2 * 2 * 14  # layers, heads, the most that the elbow rule can choose
-    assert planned.passes == 6 * (100 + 1) + 6 * (2 + 5) * 21 + 6 * (100 + 21)
-    assert planned.pass_seconds > 0 and planned.segment_seconds > 0
-    passes = sum(planned.stages[name] for name in ("ranking", "curves", "control"))
-    assert passes == pytest.approx(planned.passes * planned.pass_seconds)
-    assert planned.stages["tubelets"] == pytest.approx((6 + 6) * 2 * 2 * planned.segment_seconds)
-    assert planned.seconds > sum(planned.stages.values()) and min(planned.stages.values()) >= 0
-    parameters = sum(leaf.nbytes for leaf in jax.tree.leaves(prepared.model.params))
-    assert parameters < planned.memory < 100 * parameters + 2**24
+def planned(settings, inputs, rates) -> Plan:
+    return Plan((), tuple(cost for stage in JOB.stages for cost in stage.cost(settings, inputs, rates)))
 
 
-def test_more_masks_cost_passes_and_no_memory(planned, settings, prepared):
-    more = plan(dataclasses.replace(settings, masks=1000), prepared)
-    assert more.passes == planned.passes + 6 * (900 + 256 - 100) and more.concepts == planned.concepts
-    assert more.memory == planned.memory
+def test_the_parts_add_up(settings, inputs, rates):
+    size, plan = sizes(settings, inputs), planned(settings, inputs, rates)
+    assert (size.clips, size.held_out, size.heads, rates.passes.chunk) == (6, 6, 2 * 2, 1)
+    assert size.concepts == 2 * 2 * 14  # layers, heads, the most that the elbow rule can choose
+    assert plan.passes == 6 * (100 + 1) + 6 * (2 + 5) * 21 + 6 * (100 + 21)
+    seconds = {cost.name: cost.seconds for cost in plan.costs}
+    passes = sum(seconds[name] for name in ("ranking", "curves", "control"))
+    assert rates.passes.seconds > 0 and passes == pytest.approx(plan.passes * rates.passes.seconds)
+    assert rates.segment > 0 and seconds["tubelets"] == pytest.approx((6 + 6) * 2 * 2 * rates.segment)
+    assert plan.seconds > sum(seconds.values()) and min(seconds.values()) >= 0
+    parameters = sum(leaf.nbytes for leaf in jax.tree.leaves(inputs.model.params))
+    assert parameters < plan.memory < 100 * parameters + 2**24
 
 
-def test_without_held_out_clips_curves_are_drawn_on_the_ranked_ones(settings, prepared):
-    alone = dataclasses.replace(prepared, held_out=None, held_out_targets=None)
+def test_more_masks_cost_passes_and_no_memory(settings, inputs, rates):
+    few, more = (planned(dataclasses.replace(settings, masks=m), inputs, rates) for m in (100, 1000))
+    assert more.passes == few.passes + 6 * (900 + 256 - 100) and more.memory == few.memory
+
+
+def test_without_held_out_clips_curves_are_drawn_on_the_ranked_ones(settings, inputs, rates):
+    alone = dataclasses.replace(inputs, held_out=None, held_out_targets=None)
     fixed = dataclasses.replace(settings.nmf, elbow=dataclasses.replace(settings.nmf.elbow, rule="fixed", number=2))
-    found = plan(dataclasses.replace(settings, nmf=fixed, chunk=4), alone)
-    assert (found.clips, found.held_out, found.concepts, found.chunk) == (6, 0, 8, 4)
+    fewer = dataclasses.replace(settings, nmf=fixed)
+    size, plan = sizes(fewer, alone), planned(fewer, alone, rates)
+    assert (size.clips, size.held_out, size.concepts) == (6, 0, 8)
     steps = len(np.unique(np.round(np.linspace(0, 8, 21))))
-    assert found.passes == 6 * 101 + 6 * 7 * steps + 6 * (100 + steps)
+    assert plan.passes == 6 * 101 + 6 * 7 * steps + 6 * (100 + steps)
 
 
-def test_the_stand_in_has_every_concept_in_its_own_head():
-    shapes = {"a": (1, 2, 3, 3, 2, 4), "b": (1, 2, 3, 3, 3, 4)}
-    ids = stand_in(shapes, 5)
-    support = Support(ids, 25)
-    assert support.present().all()
-    for site, begun in (("a", 0), ("b", 10)):
-        for head in range(shapes[site][4]):
-            found = np.unique(ids[site][..., head, :])
-            np.testing.assert_array_equal(found, begun + 5 * head + np.arange(5))
+def test_each_number_of_passes_names_the_option_that_bounds_it(settings, inputs, rates):
+    text = "\n".join(planned(settings, inputs, rates).lines())
+    for option in ("--masks", "--steps and --repeats", "--control-masks", "--top"):
+        assert option in text
 
 
-def test_the_timed_block_is_the_engines(prepared, settings):
+@pytest.mark.parametrize(("seconds", "words"), [(0.2, "1 s"), (119, "119 s"), (150, "2.5 min"), (9000, "2.5 h")])
+def test_long_times_are_said_in_minutes_and_hours(seconds, words):
+    assert duration(seconds) == words
+
+
+def test_the_stand_in_has_every_concept_in_its_own_head(inputs):
+    names = concept_sites(inputs.model)
+    support = worst_case_support(inputs.model, names, 5)
+    assert support.concepts == 2 * 2 * 5 and support.present().all()
+    for s, site in enumerate(names):
+        for head in range(sites(inputs.model)[site].shape[4]):
+            ids = np.unique(support.ids[site][..., head, :])
+            np.testing.assert_array_equal(ids, 10 * s + 5 * head + np.arange(5))
+
+
+def test_the_timed_block_is_the_engines(inputs):
     """What is timed is what runs: the stand-in goes through the engine."""
-    from vtcd_jax.concepts import concept_sites
-    from vtcd_jax.models import sites
-
-    model = prepared.model
-    shapes = {name: sites(model)[name].shape for name in concept_sites(model)}
-    support = Support(stand_in(shapes, 3), 12)
+    support = worst_case_support(inputs.model, concept_sites(inputs.model), 3)
     gates = np.concatenate([np.ones((1, 12)), np.zeros((1, 12))]).astype(np.float32)
-    found = run_scores(
-        model, prepared.clips[[0]], support, gates, score=("logit",), targets=Targets(np.zeros(1, np.int32))
-    )
+    targets = Targets(np.zeros(1, np.int32))
+    found = scores(inputs.model, inputs.clips[[0]], support, gates, score="logit", targets=targets)
     assert found["logit"].shape == (1, 2) and found["logit"][0, 0] != found["logit"][0, 1]
+    assert isinstance(support, Support)

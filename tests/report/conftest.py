@@ -10,14 +10,16 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from vtcd_jax import world
+from vtcd_jax import models, world
+from vtcd_jax.concepts import MaskOverlap
+from vtcd_jax.concepts.labels import Labels
 from vtcd_jax.concepts.types import Concepts, Tubelets
 from vtcd_jax.data.clips import Clips
 from vtcd_jax.importance.curves import Curves, curves_from_scores, layer_importance, removal_counts
 from vtcd_jax.importance.estimation.convergence import Convergence
 from vtcd_jax.importance.estimation.estimators import Estimate
 from vtcd_jax.importance.estimation.result import Importance, combine
-from vtcd_jax.report import OverlapRow, ReportData
+from vtcd_jax.report import ReportData, ShownClips
 
 SITES = ("block_1/attn/key", "block_3/attn/key")
 HEADS, PER_HEAD = 2, 4
@@ -52,8 +54,8 @@ def make_concepts(clips: Clips) -> Concepts:
     ids = {name: np.full((len(clips), *grid, HEADS, 1), -1, np.int32) for name in SITES}
     return Concepts(
         sites=SITES,
-        grid=grid,
-        slic_grid=SLIC,
+        grid=dict.fromkeys(SITES, grid),
+        slic_grid=dict.fromkeys(SITES, SLIC),
         site=(where // per_site).astype(np.int32),
         head=(where // PER_HEAD % HEADS).astype(np.int32),
         number=(where % PER_HEAD + 1).astype(np.int32),
@@ -63,7 +65,7 @@ def make_concepts(clips: Clips) -> Concepts:
         weights=np.ones(len(rows), np.float32),
         memberships=np.ones((len(rows), 1), np.float32),
         ids=ids,
-        labels=labels,
+        labels=Labels.of(labels),
         silhouette=np.linspace(0.1, 0.6, total, dtype=np.float32),
         error=np.full(total, 0.4, np.float32),
         converged=where != 5,
@@ -102,25 +104,27 @@ def make_data(clips: Clips, **changes) -> ReportData:
         "title": "Concepts of a small VideoMAE",
         "model": "videomae-world",
         "description": "VideoMAE classifier · width 96 · depth 4 · 4 heads · 16 × 48 × 48 clips · 0.5 M parameters",
-        "clips": clips,
+        "clips": ShownClips.of(clips, world.CLASSES),
         "concepts": concepts,
         "importance": found,
         "target": None,
         "seed": 7,
-        "labels": world.CLASSES,
         "curves": make_curves(len(concepts), len(clips)),
         "curves_note": "Drawn on 32 clips that were used neither for discovery nor for ranking.",
         "convergence": Convergence(
             np.array([32, 64, 128]), np.array([0.4, 0.62, 0.81]), np.array([0.2, 0.5, 0.74]), np.array([0.6, 0.7, 0.9])
         ),
         "layers": layer_importance(found[0].order(), layer),
-        "overlaps": (OverlapRow("target", 0, 0.61, 0.22, 0.27, 0.03), OverlapRow("occluder", 6, 0.31, 0.2, 0.29, 0.05)),
+        "overlaps": (
+            MaskOverlap("target", 0, 0.61, 0.03, np.linspace(0.17, 0.27, 21)),
+            MaskOverlap("occluder", 6, 0.31, 0.05, np.linspace(0.11, 0.29, 21)),
+        ),
         "overlaps_note": "Chosen on the ranking clips, measured on 32 held-out clips.",
         "baselines": ("Accuracy on these clips with nothing removed: 92 %.",),
         "notes": ("Standard errors of layer 1 come from pooled residuals.",),
         "settings": {"slic": {"n_segments": 12, "compactness": 0.1}, "masks": 256, "chunk": None, "resume": False},
         "versions": {"vtcd_jax": "0.1.0", "jax": "0.8.0"},
-        "methods": ("vtcd", "videomae", "convex-nmf", "slic"),
+        "methods": ("vtcd", "convex-nmf", "slic", *models.citations_of("videomae-classifier")),
     }
     return ReportData(**(fields | changes))
 

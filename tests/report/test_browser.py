@@ -105,7 +105,7 @@ def test_the_page_forbids_requests_to_itself(visit):
 def test_heads_sort_the_table_both_ways(visit, make):
     data = make()
     first = data.importance[0]
-    ranked = [data.concepts.names[c] for c in first.order()]
+    ranked = [data.concepts.titles[c] for c in first.order()]
     assert visit.names() == ranked
     spread = visit.page.get_by_role("button", name="Silhouette")
     spread.click()
@@ -140,19 +140,21 @@ def test_unknown_numbers_sort_last_in_both_directions(browser, make, tmp_path):
     visit = Visit(browser, report.write(tmp_path, replace(data, concepts=concepts), top=0))
     for _ in range(2):
         visit.page.get_by_role("button", name="Silhouette").click()
-        assert visit.names()[-1] == data.concepts.names[3]
+        assert visit.names()[-1] == data.concepts.titles[3]
     visit.page.close()
 
 
 def test_filters_leave_the_matching_rows(visit):
     everything = visit.names()
     visit.page.select_option("#layer", label="3")
-    assert visit.names() == [name for name in everything if name.startswith("Layer3-")]
+    assert visit.names() == [name for name in everything if name.startswith("block 3, ")]
     visit.page.select_option("#head", label="1")
-    assert visit.names() == [name for name in everything if name.startswith("Layer3-Head1-")]
+    assert visit.names() == [name for name in everything if name.startswith("block 3, head 1, ")]
     assert visit.page.inner_text("#count") == f"4 of {len(everything)}"
-    visit.page.fill("#text", "CONCEPT_2")
-    assert visit.names() == ["Layer3-Head1-concept_2"]
+    visit.page.fill("#text", "CONCEPT 2")
+    assert visit.names() == ["block 3, head 1, concept 2"]
+    visit.page.fill("#text", "b3.h1.c2")
+    assert visit.names() == ["block 3, head 1, concept 2"]
     visit.page.fill("#text", "nothing")
     assert visit.names() == []
     visit.page.fill("#text", "")

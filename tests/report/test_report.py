@@ -15,8 +15,10 @@ import pytest
 
 from vtcd_jax import report
 from vtcd_jax.base.errors import InputError
+from vtcd_jax.concepts import MaskOverlap
 from vtcd_jax.data.clips import Clips
-from vtcd_jax.report import OverlapRow, citations
+from vtcd_jax.models import describe
+from vtcd_jax.report import ShownClips, citations
 
 EVIL = "<script>alert('x')</script>\"><img src=x onerror=alert(1)> & {{ 7 * 7 }}"
 
@@ -92,6 +94,11 @@ def test_the_table_has_every_concept_in_order_of_importance(make, tmp_path):
     assert [int(row["data-layer"]) for row in rows] == data.concepts.site[order].tolist()
 
 
+def overlap(mask: str, concept: int) -> MaskOverlap:
+    """An overlap of a half beside one draw of random groups."""
+    return MaskOverlap(mask, concept, 0.5, 0.02, np.array([0.2]))
+
+
 def test_every_number_that_matters_is_printed(make, tmp_path):
     data = make()
     first = data.importance[0]
@@ -116,7 +123,7 @@ def test_every_number_that_matters_is_printed(make, tmp_path):
     ):
         assert words in found.text
     for key in data.methods:
-        assert citations.ENTRIES[key] in found.text
+        assert str(citations.ENTRIES.get(key, key)) in found.text
 
 
 def test_words_from_outside_are_escaped(make, clips, tmp_path):
@@ -128,24 +135,29 @@ def test_words_from_outside_are_escaped(make, clips, tmp_path):
         model=EVIL,
         description=EVIL,
         target=EVIL,
-        labels=(EVIL,) * 12,
         layers={EVIL: 0.5},
         baselines=(EVIL,),
         notes=(EVIL,),
         settings={EVIL: EVIL},
         versions={EVIL: EVIL},
-        overlaps=(OverlapRow(EVIL, 0, 0.5, 0.2),),
+        overlaps=(overlap(EVIL, 0),),
         overlaps_note=EVIL,
         curves_note=EVIL,
     )
     sites = tuple(f"block_1/{EVIL}{i}" for i in range(2))
     concepts = data.concepts
-    labels = dict(zip(sites, concepts.labels.values(), strict=True))
-    concepts = replace(concepts, sites=sites, labels=labels)
+    old = concepts.labels
+    grid, packed = (dict(zip(sites, values.values(), strict=True)) for values in (old.grid, old.packed))
+    concepts = replace(concepts, sites=sites, labels=replace(old, grid=grid, packed=packed))
     scores = tuple(replace(found, score=f"{EVIL}{i}", estimator=EVIL) for i, found in enumerate(data.importance))
+    shown = replace(data.clips, labels=(EVIL,) * len(clips))
     assert data.curves is not None
     data = replace(
-        data, concepts=concepts, importance=scores, curves=replace(data.curves, score=EVIL, orders=(EVIL,) * 3)
+        data,
+        clips=shown,
+        concepts=concepts,
+        importance=scores,
+        curves=replace(data.curves, score=EVIL, orders=(EVIL,) * 3),
     )
     evil_page, good_page = (page(d, tmp_path, top=1, clips_each=1) for d in (data, make()))
     assert evil_page.named("img") == []
@@ -163,7 +175,7 @@ def test_clips_are_h264_that_browsers_play_and_show_the_concept(make, tmp_path):
     assert (codec, pixels) == ("h264", "yuv420p")
     clip = int(data.concepts.best_clips(best, 1)[0])
     expected = report.overlays.concept_clip(
-        data.clips.video[clip], data.concepts.support(best)[clip], report.overlays.colour_of(0)
+        data.clips.frames[clip], data.concepts.support(best)[clip], report.overlays.colour_of(0)
     )
     assert frames.shape == expected.shape == (16, 192, 192, 3)
     assert np.abs(frames.astype(float) - expected).mean() < 8
@@ -174,7 +186,7 @@ def test_cards_are_the_most_important_and_those_beside_true_masks(make, tmp_path
     data = make()
     order = data.importance[0].order().tolist()
     last = order[-1]
-    found = page(replace(data, overlaps=(OverlapRow("target", last, 0.4, 0.2),)), tmp_path, top=3, clips_each=2)
+    found = page(replace(data, overlaps=(overlap("target", last),)), tmp_path, top=3, clips_each=2)
     assert [a["id"] for a in found.named("article")] == [f"concept-{c}" for c in (*order[:3], last)]
     assert len(found.named("video")) == 8
     links = {a["href"] for a in found.named("a")}
@@ -194,7 +206,7 @@ def test_clips_stay_within_their_room(make, tmp_path):
         assignment=concepts.assignment[kept],
         weights=concepts.weights[kept],
         memberships=concepts.memberships[kept],
-        labels={site: labels[:3] for site, labels in concepts.labels.items()},
+        labels=replace(concepts.labels, packed={site: clips[:3] for site, clips in concepts.labels.packed.items()}),
         video_names=clips.names,
         video_hashes=clips.hashes,
     )
@@ -202,7 +214,7 @@ def test_clips_stay_within_their_room(make, tmp_path):
         replace(found, per_video=found.per_video[:3], present=found.present[:3], baseline=found.baseline[:3])
         for found in base.importance
     )
-    data = replace(base, clips=clips, concepts=concepts, importance=importance, overlaps=())
+    data = replace(base, clips=ShownClips.of(clips), concepts=concepts, importance=importance, overlaps=())
 
     def size(room: int) -> int:
         found = page(data, tmp_path, top=1, clips_each=2, max_bytes=room)
@@ -216,7 +228,7 @@ def test_a_report_needs_neither_curves_nor_classes_nor_several_clips(make, clips
     data = make(clips=clips[:1], settings={}, versions={}, **nothing)
     assert np.isnan(data.importance[0].se_videos).all()
     importance = tuple(replace(found, score="reconstruction") for found in data.importance[:1])
-    found = page(replace(data, importance=importance, labels=()), tmp_path, top=1)
+    found = page(replace(data, importance=importance), tmp_path, top=1)
     assert not re.search(r"\bnan\b", found.text.lower())
     assert "none (self-supervised)" in found.text
     assert not any("for new clips" in (cell.get("title") or "") for cell in found.named("td"))
@@ -228,12 +240,12 @@ def test_parts_that_do_not_belong_together_are_refused(make, clips):
     with pytest.raises(InputError, match="at least one importance"):
         replace(data, importance=())
     with pytest.raises(InputError, match="not the clips of its concepts"):
-        replace(data, clips=clips[:2])
+        replace(data, clips=ShownClips.of(clips[:2]))
     with pytest.raises(InputError, match=r"'probability' is \[7, 5\]"):
         broken = replace(data.importance[0], per_video=data.importance[0].per_video[:, :5])
         replace(data, importance=(broken,))
-    with pytest.raises(InputError, match="concept 99 of 16"):
-        replace(data, overlaps=(OverlapRow("target", 99, 0.5, 0.1),))
+    with pytest.raises(InputError, match="concept 99, but there are 16"):
+        replace(data, overlaps=(overlap("target", 99),))
 
 
 def test_senseless_numbers_and_unknown_methods_are_refused(make, tmp_path):
@@ -259,11 +271,11 @@ def test_describe_names_family_sizes_and_parameters():
     params = {"head": {"kernel": np.zeros((16, 3)), "bias": np.zeros(3)}}
     model = models.Model(
         params,
-        module=models.families()[config.family].module(config),
+        module=models.all_families()[config.family].module(config),
         config=config,
         preprocessing=models.Preprocessing(4, 16, 16),
     )
-    assert report.describe(model) == (
+    assert describe(model) == (
         "VideoMAE classifier · width 16 · depth 1 · 2 heads · 4 × 16 × 16 clips · patches of 2 × 8 × 8"
         " · 5.1e-05 M parameters"
     )

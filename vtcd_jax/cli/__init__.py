@@ -1,4 +1,4 @@
-"""The ``vtcd`` command: parses, calls the stages, prints. No science.
+"""The ``vtcd`` command: parses arguments, runs jobs, prints results.
 
 Exit codes: 0 done, 2 bad input or usage (one or two lines that name the file and the remedy), 1 failure (disk, device).
 """
@@ -11,16 +11,10 @@ import functools
 import io
 import sys
 from collections.abc import Callable
+from typing import Any
 
-DESCRIPTION = "Concepts inside video transformers: discover them, rank them by what they do, look at them."
+DESCRIPTION = "Concepts inside video transformers: discover them, rank them by their effect, view them."
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-# How each command goes on after an interruption; the others start again.
-_GOES_ON = {
-    "demo": "go on with `vtcd report RUN`",
-    "run": "go on with --resume",
-    "discover": "go on with --resume",
-    **dict.fromkeys(("rank", "curves", "report", "merge"), "go on with the same command"),
-}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -48,25 +42,12 @@ def _parse(arguments: list[str]) -> Callable[[], None]:
 
     from vtcd_jax.base.errors import InputError
 
-    from . import commands
-
-    every = (
-        commands.demo,
-        commands.run,
-        commands.discover,
-        commands.rank,
-        commands.curves,
-        commands.report,
-        commands.merge,
-        commands.convert,
-        commands.models,
-        commands.benchmark,
-    )
-    said = io.StringIO()
+    arguments, commands = _with_settings_file(arguments, _commands())
+    stderr = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(stderr):
             return tyro.extras.subcommand_cli_from_dict(
-                {command.__name__: _later(command) for command in every},
+                {name: _deferred(command) for name, command in commands.items()},
                 prog="vtcd",
                 description=DESCRIPTION,
                 args=arguments,
@@ -74,26 +55,59 @@ def _parse(arguments: list[str]) -> Callable[[], None]:
             )
     except SystemExit as end:
         cause: BaseException | None = end
-        while cause is not None:  # a setting that refused its value says it better than the box around it
+        while cause is not None:  # the setting's message is clearer than tyro's box
             if isinstance(cause, InputError):
                 raise cause from None
             cause = cause.__context__
-        sys.stderr.write(said.getvalue())
+        sys.stderr.write(stderr.getvalue())
         raise
 
 
-def _later(command: Callable[..., None]) -> Callable[..., Callable[[], None]]:
-    """``command`` that only takes its arguments, so that parsing ends before the work begins."""
+def _commands() -> dict[str, Callable[..., None]]:
+    """name -> command: those of the jobs, and those written by hand."""
+    from vtcd_jax.jobs.find import find_jobs
+
+    from . import commands
+    from .jobs import job_commands
+
+    return {"demo": commands.demo, **job_commands(find_jobs()), **{c.__name__: c for c in commands.OTHERS}}
+
+
+def _with_settings_file(
+    arguments: list[str], commands: dict[str, Callable[..., None]]
+) -> tuple[list[str], dict[str, Callable[..., None]]]:
+    """Removes ``--config FILE`` from the arguments of a job's command; its values become the command's defaults."""
+    from vtcd_jax.jobs.find import find_jobs
+
+    from .jobs import entry_command, settings_defaults
+
+    name = _command(arguments)
+    job = next((job for job in find_jobs().values() if name in job.entry_commands), None)
+    flags = [i for i, argument in enumerate(arguments) if argument == "--config" or argument.startswith("--config=")]
+    if job is None or not flags or any(argument in ("-h", "--help") for argument in arguments):
+        return arguments, commands
+    i = flags[0]
+    path, rest = (
+        (arguments[i].removeprefix("--config="), arguments[i + 1 :])
+        if arguments[i] != "--config"
+        else (next(iter(arguments[i + 1 :]), ""), arguments[i + 2 :])
+    )
+    defaults = settings_defaults(job.settings, path)
+    return [*arguments[:i], *rest], {**commands, name: entry_command(job, name, defaults)}
+
+
+def _deferred(command: Callable[..., None]) -> Callable[..., Callable[[], None]]:
+    """``command`` with bound arguments instead of a call, so that parsing ends before the work begins."""
 
     @functools.wraps(command)
-    def take(*arguments: object, **options: object) -> Callable[[], None]:
+    def take(*arguments: Any, **options: Any) -> Callable[[], None]:
         return functools.partial(command, *arguments, **options)
 
     return take
 
 
 def _command(arguments: list[str]) -> str:
-    """The name of the command, "" where there is none."""
+    """The name of the command, "" if there is none."""
     return next((argument for argument in arguments if not argument.startswith("-")), "")
 
 
@@ -104,13 +118,29 @@ def _message(error: BaseException, command: str) -> str:
     lines = [line.rstrip() for line in str(error).splitlines() if line.strip()] or ["no reason given"]
     if isinstance(error, InputError):
         return "\n".join(lines)
-    again = _GOES_ON.get(command, "start again")
+    hint = _resume_hint(command)
     if isinstance(error, KeyboardInterrupt):
-        return f"interrupted; what was finished is saved: {again}" if command in _GOES_ON else f"interrupted; {again}"
+        return f"interrupted; finished work is saved: {hint}" if hint else "interrupted; start again"
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
-        full = f"; no half-written file was left: make room and {again}" if error.errno in _FULL else ""
+        full = (
+            f"; no partial file was left: free some space and {hint or 'start again'}" if error.errno in _FULL else ""
+        )
         return f"{where}{error.strerror or lines[0]}{full}"
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in lines[0]:
         return "out of memory; begin a new run with a smaller --chunk, fewer clips or a smaller model"
     return f"failed: {type(error).__name__}: {lines[0]} (--debug shows where)"
+
+
+def _resume_hint(command: str) -> str:
+    """How to resume a command after an interruption; "" for a command that starts again."""
+    from vtcd_jax.jobs.find import find_jobs
+
+    jobs = find_jobs().values()
+    if command == "demo":
+        return "resume with `vtcd report RUN`"
+    if any(command in job.entry_commands for job in jobs):
+        return "resume with --resume"
+    if command == "merge" or any(command == stage.name for job in jobs for stage in job.stages):
+        return "resume with the same command"
+    return ""

@@ -1,4 +1,4 @@
-"""What `vtcd models` prints: a line per model, and everything about one."""
+"""Output of `vtcd models`: a line per model, or all details of one."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ from vtcd_jax.models.macs import macs
 from vtcd_jax.models.store import folder_of
 
 MAX_DEPTH = 4
-PARTS = ("config.json", "manifest.json")
+MODEL_FILES = ("config.json", "manifest.json")
 
 
 def outline(folder: Path) -> Model:
-    """A model from a folder's descriptions alone: its parameters are shapes.
+    """A model from the descriptions in a folder, with shapes instead of parameters.
 
-    Raises InputError, naming the file, where they describe no network.
+    Raises InputError, naming the file, if they do not describe a network.
     """
     path = folder / "config.json"
     fields = _read(path)
     colours = fields.pop("preprocessing", None)
     try:
-        kind = models.families()[fields.get("family")]
-        known = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
-        config = kind.config(**known)
+        kind = models.all_families()[fields.get("family")]
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+        config = kind.config(**values)
         preprocessing = Preprocessing.from_json(colours) if colours else kind.preprocessing(config)
         params = models.param_shapes(config)
     except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{path} describes no network ({reason}); convert the checkpoint again") from None
+        raise InputError(f"{path} does not describe a network ({reason}); convert the checkpoint again") from None
     labels = _read(folder / "labels.json", list)
     return Model(params, kind.module(config), config, preprocessing, tuple(map(str, labels)), folder.name)
 
 
 def find_models(folders: Iterable[Path]) -> list[Path]:
-    """Model folders at or below ``folders``, in order. Raises InputError for a folder that is not there."""
-    found: list[Path] = []
+    """Model folders at or below ``folders``, in order. Raises InputError for a missing folder."""
+    models_found: list[Path] = []
     for folder in folders:
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder; give folders that hold converted models")
-        found += _search(folder, MAX_DEPTH)
-    return list(dict.fromkeys(found))
+        models_found += _search(folder, MAX_DEPTH)
+    return list(dict.fromkeys(models_found))
 
 
 def table(folders: Iterable[Path]) -> list[str]:
@@ -74,7 +74,7 @@ def description(folder_or_name: str) -> list[str]:
 
 
 def site_lines(model: Model) -> list[str]:
-    """A line per kind of site with its shape; blocks that differ by number only are told together."""
+    """A line per kind of site with its shape; blocks that differ only by their number share a line."""
     groups: dict[tuple[str, tuple[int, ...]], list[str]] = {}
     for site, value in models.sites(model).items():
         groups.setdefault((re.sub(r"_\d+(?=/)", "_N", site), tuple(value.shape)), []).append(site)
@@ -95,13 +95,13 @@ def _numbers(pattern: str, names: list[str]) -> str:
 def _row(folder: Path) -> tuple[str, ...]:
     try:
         model = outline(folder)
-        return str(_called(folder)), model.config.family, *_sizes(model), str(len(model.labels) or "")
+        return str(_model_argument(folder)), model.config.family, *_sizes(model), str(len(model.labels) or "")
     except InputError as error:
-        return str(_called(folder)), f"damaged: {error}", "", "", "", ""
+        return str(_model_argument(folder)), f"damaged: {error}", "", "", "", ""
 
 
-def _called(folder: Path) -> Path | str:
-    """What `--model` takes: the name of a shipped model, else the folder."""
+def _model_argument(folder: Path) -> Path | str:
+    """The value for `--model`: the name of a shipped model, else the folder."""
     shipped = folder.name in models.names() and folder_of(folder.name) == folder
     return folder.name if shipped else folder
 
@@ -118,12 +118,12 @@ def _section(title: str, values: dict[str, Any]) -> list[str]:
 
 
 def _search(folder: Path, depth: int) -> list[Path]:
-    if all((folder / name).is_file() for name in PARTS):
+    if all((folder / name).is_file() for name in MODEL_FILES):
         return [folder]
     if depth == 0:
         return []
     below = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    return [found for entry in below for found in _search(entry, depth - 1)]
+    return [model for entry in below for model in _search(entry, depth - 1)]
 
 
 def _read(path: Path, kind: type = dict) -> Any:
@@ -132,5 +132,5 @@ def _read(path: Path, kind: type = dict) -> Any:
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({error}); convert the checkpoint again") from None
     if not isinstance(value, kind):
-        raise InputError(f"{path} holds no {kind.__name__}; convert the checkpoint again")
+        raise InputError(f"{path} does not hold a {kind.__name__}; convert the checkpoint again")
     return value

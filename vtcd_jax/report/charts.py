@@ -1,12 +1,13 @@
 """The report's charts: removal curves, layers, importance with its errors, overlap with true masks.
 
-Each function returns one ``<svg>``. Numbers in drawings are given in text beside them too.
+Each function returns one ``<svg>``. The page gives all numbers of the drawings as text too.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -39,21 +40,21 @@ def bands(curves: Curves) -> tuple[np.ndarray, np.ndarray]:
 
 
 def curve_chart(curves: Curves, title: str, control: np.ndarray | None = None) -> str:
-    """Mean score over the share of concepts removed, one line per order, shaded by its standard error over clips.
+    """Mean score over the fraction of concepts removed, one line per order, with its standard error over clips.
 
-    title: what stands above the y axis.  control: float [step], mean score while random groups are removed.
+    title: above the y axis.  control: float [step], mean score while random groups are removed.
     """
     mean, error = bands(curves)
-    found = curves.scores  # a share cannot be above 1 or below 0, and neither is its band drawn there
-    low, high = (np.clip(mean + sign * error, found.min(), found.max()) for sign in (-1, 1))
+    values = curves.scores  # bands stay within the range of the scores, such as [0, 1]
+    low, high = (np.clip(mean + sign * error, values.min(), values.max()) for sign in (-1, 1))
     extra = [] if control is None else control.tolist()
     marks = svg.ticks(min([float(low.min()), *extra]), max([float(high.max()), *extra]))
     x = svg.linear(0, 1, LEFT, WIDTH - RIGHT)
     y = svg.linear(marks[0], marks[-1], HEIGHT - BOTTOM, TOP)
     parts = [_y_axis(marks, y), svg.text(LEFT, 16, title, class_="axis")]
-    for share in (0, 0.25, 0.5, 0.75, 1):
-        anchor = "end" if share == 1 else "middle"
-        parts.append(svg.text(x(share), HEIGHT - BOTTOM + 18, f"{share:.0%}", anchor))
+    for fraction in (0, 0.25, 0.5, 0.75, 1):
+        anchor = "end" if fraction == 1 else "middle"
+        parts.append(svg.text(x(fraction), HEIGHT - BOTTOM + 18, f"{fraction:.0%}", anchor))
     parts.append(svg.text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, "concepts removed", "middle", "axis"))
     across = [x(f) for f in curves.fraction]
     rows = sorted(range(len(curves.orders)), key=lambda i: curves.orders[i] != "random")  # random lies below the others
@@ -74,35 +75,35 @@ def curve_chart(curves: Curves, title: str, control: np.ndarray | None = None) -
     return svg.drawing(WIDTH, HEIGHT, "".join(parts), label, "chart")
 
 
-def convergence_chart(found: Convergence, title: str) -> str:
-    """Rank correlation of two independent halves of the masks, over the masks that each has, with its interval."""
-    marks = svg.ticks(min(0.0, float(found.low.min())), 1.0)
-    last = float(found.masks[-1])
+def convergence_chart(curve: Convergence, title: str) -> str:
+    """Rank correlation of two halves of the masks, over the number of masks of each half, with its interval."""
+    marks = svg.ticks(min(0.0, float(curve.low.min())), 1.0)
+    last = float(curve.masks[-1])
     x, y = svg.linear(0, last, LEFT, WIDTH - RIGHT), svg.linear(marks[0], marks[-1], HEIGHT - BOTTOM, TOP)
     parts = [_y_axis(marks, y), svg.text(LEFT, 16, title, class_="axis")]
-    for share in (0, 0.5, 1):
-        place = "end" if share == 1 else "middle"
-        parts.append(svg.text(x(share * last), HEIGHT - BOTTOM + 18, f"{round(share * last)}", place))
+    for fraction in (0, 0.5, 1):
+        anchor = "end" if fraction == 1 else "middle"
+        parts.append(svg.text(x(fraction * last), HEIGHT - BOTTOM + 18, f"{round(fraction * last)}", anchor))
     parts.append(svg.text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, "masks per clip", "middle", "axis"))
-    across = [x(m) for m in found.masks]
-    outline = svg.points(across + across[::-1], [y(v) for v in (*found.high, *found.low[::-1])])
+    across = [x(m) for m in curve.masks]
+    outline = svg.points(across + across[::-1], [y(v) for v in (*curve.high, *curve.low[::-1])])
     parts.append(svg.element("polygon", points=outline, class_="band most"))
-    parts.append(svg.element("polyline", points=svg.points(across, map(y, found.correlation)), class_="curve most"))
-    for m, c in zip(found.masks, found.correlation, strict=True):
+    parts.append(svg.element("polyline", points=svg.points(across, map(y, curve.correlation)), class_="curve most"))
+    for m, c in zip(curve.masks, curve.correlation, strict=True):
         parts.append(svg.element("circle", cx=x(m), cy=y(c), r=3, class_="bar"))
     label = f"{title} of two halves of the masks: " + ", ".join(
-        f"{c:.2f} at {m} masks" for m, c in zip(found.masks, found.correlation, strict=True)
+        f"{c:.2f} at {m} masks" for m, c in zip(curve.masks, curve.correlation, strict=True)
     )
     return svg.drawing(WIDTH, HEIGHT, "".join(parts), label, "chart")
 
 
-def layer_chart(layers: Mapping[int | str, float], title: str) -> str:
-    """A bar per layer in [0, 1], with the line 0.5 on which they would all lie if layers did not matter."""
+def layer_chart(layers: Mapping[Any, float], title: str) -> str:
+    """A bar per layer in [0, 1], with a line at 0.5, the expected value if layers did not matter."""
     x = svg.linear(0, len(layers), LEFT, WIDTH - RIGHT)
     y = svg.linear(0, 1, HEIGHT - BOTTOM, TOP)
     parts = [_y_axis(svg.ticks(0, 1), y), svg.text(LEFT, 16, title, class_="axis")]
     wide = x(1) - x(0)
-    every = math.ceil(len(layers) / 16)
+    label_step = math.ceil(len(layers) / 16)
     gap = min(0.14 * wide, 6)
     for i, (layer, value) in enumerate(layers.items()):
         top = y(min(max(value, 0.0), 1.0))
@@ -110,7 +111,7 @@ def layer_chart(layers: Mapping[int | str, float], title: str) -> str:
         bar["x"] += (wide - 2 * gap - bar["width"]) / 2
         name = svg.element("title", svg.escape(f"layer {layer}: {value:.3f}"))
         parts.append(svg.element("rect", name, **bar, rx=2, class_="bar"))
-        if i % every == 0:
+        if i % label_step == 0:
             parts.append(svg.text(x(i + 0.5), HEIGHT - BOTTOM + 18, _short(str(layer)), "middle"))
     parts.append(svg.line(LEFT, y(0.5), WIDTH - RIGHT, y(0.5), "even"))
     parts.append(svg.text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, "layer", "middle", "axis"))

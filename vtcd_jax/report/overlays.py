@@ -1,14 +1,18 @@
-"""Clips with a concept made visible: the concept tinted and outlined, everything else dimmed.
+"""Overlays: clips with a concept tinted and outlined, and everything else dimmed.
 
-Axes: ``time height width`` of the pictures as shown. Colours are Okabe & Ito's, told apart by colour-blind eyes.
+Axes: ``time height width`` of the pictures as shown. Colours are those of Okabe & Ito, which colour-blind readers can
+      distinguish.
 """
 
 from __future__ import annotations
+
+import time
 
 import numpy as np
 from jaxtyping import Bool, UInt8
 
 from vtcd_jax.concepts.tubelets.resampling import nearest_index
+from vtcd_jax.data.clips import ClipSource
 
 Colour = tuple[int, int, int]
 
@@ -22,7 +26,7 @@ PALETTE: tuple[Colour, ...] = (
     (213, 94, 0),
     (204, 121, 167),
 )
-SIDE = 192  # pixels that a small clip is enlarged to, about
+SIDE = 192  # approximate pixels of an enlarged small clip
 LARGEST = 448  # pixels above which a clip is made smaller
 
 _LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
@@ -36,10 +40,11 @@ def overlay(
     tint: float = 0.3,
     line: int = 2,
 ) -> UInt8[np.ndarray, "time height width 3"]:
-    """Frames with the mask tinted and outlined in ``colour`` and the rest darker and paler.
+    """Frames with the mask tinted and outlined in ``colour``, and the rest darker and paler.
 
-    tint: share of the colour inside the mask, in [0, 1].  line: thickness of the outline in pixels, drawn inside the
-    mask with a dark hairline outside it; where the mask meets the edge of the picture there is no line.
+    tint: fraction of the colour inside the mask, in [0, 1].
+    line: thickness of the outline in pixels, drawn inside the mask, with a dark hairline outside it; none at the edge
+          of the picture.
     """
     pixels = frames.astype(np.float32)
     ink = np.asarray(colour, np.float32)
@@ -60,14 +65,14 @@ def _shrink(mask: np.ndarray, steps: int) -> np.ndarray:
 
 
 def colour_of(rank: int) -> Colour:
-    """Colour of the concept at a rank from 0; after the last colour the first comes again."""
+    """Colour of the concept at a rank from 0; the palette is used cyclically."""
     return PALETTE[rank % len(PALETTE)]
 
 
 def display(
     frames: UInt8[np.ndarray, "time height width 3"], support: Bool[np.ndarray, "time2 height2 width2"]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Frames and mask at the size they are shown: small clips enlarged by a whole factor, huge ones reduced.
+    """Frames and mask at their display size: small clips are enlarged by an integer factor, large ones reduced.
 
     Returns uint8 [time, h, w, 3] and bool [time, h, w]. Both are enlarged by nearest neighbour, so the mask keeps the
     exact cells of the segmentation.
@@ -88,6 +93,23 @@ def concept_clip(
     support: Bool[np.ndarray, "time2 height2 width2"],
     colour: Colour,
 ) -> np.ndarray:
-    """A clip at the size it is shown, with a concept's support (at any resolution) over it: uint8 [time, h, w, 3]."""
+    """A clip at display size, with a concept's support (at any resolution) as overlay: uint8 [time, h, w, 3]."""
     shown, mask = display(frames, support)
     return overlay(shown, mask, colour)
+
+
+def card_seconds(clips: ClipSource) -> float:
+    """Seconds of colouring and encoding one clip of the report."""
+    from vtcd_jax.data.encode import encode_video
+
+    frames = clips.read([0]).video[0]
+    mask = np.zeros(frames.shape[:3], bool)
+    mask[:, : frames.shape[1] // 2] = True
+
+    def draw() -> None:
+        encode_video(overlay(*display(frames, mask), colour_of(0)))
+
+    draw()  # loads the encoder
+    begun = time.perf_counter()
+    draw()
+    return time.perf_counter() - begun

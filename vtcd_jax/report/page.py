@@ -1,62 +1,87 @@
-"""``write``: a folder with ``index.html``, one file that works offline and asks the network for nothing.
+"""The page: one HTML file that works offline and makes no network requests.
 
 Styles and the script are inline and the clips are data addresses (H.264). A content security policy with the
-script's hash forbids everything else, and every word from outside is escaped. The same data give the same bytes on one
-machine.
+script's hash forbids everything else, and all external text is escaped. The same parts give the same bytes.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+from markupsafe import Markup
 
 from vtcd_jax.base.errors import InputError
-from vtcd_jax.base.files import write_bytes
-from vtcd_jax.data.encode import encode_video
+from vtcd_jax.base.files import write_text
+from vtcd_jax.runs import read_config
 
-from . import charts, view
 from .citations import bibtex
-from .overlays import concept_clip
-from .svg import number
-from .types import ReportData
+from .section import Part, find_sections
+from .words import flat_settings
 
 TEMPLATES = Path(__file__).parent / "templates"
-QUALITIES = (22, 27, 32, 38, 45)  # x264's rate factor, tried in turn until a clip fits
 
 
-def write(
-    folder: str | Path,
-    data: ReportData,
-    *,
-    top: int = 12,
-    clips_each: int = 6,
-    fps: float | int = 8,
-    max_bytes: int = 12_000_000,
-) -> Path:
-    """Writes ``index.html`` into ``folder`` (made where missing), whole or not at all, and returns its path.
+@dataclass(frozen=True)
+class Table:
+    """A collapsed table of pairs at the end of the page. code: whether values are shown as code."""
 
-    top:        concepts with a card, beside those that the overlap table names; all are in the table.
-    clips_each: clips in a card at most.  fps: frames per second that clips play at.
-    max_bytes:  room for all clips together; they are compressed more where they would need more.
+    title: str
+    rows: Sequence[tuple[str, str]]
+    code: bool = False
 
-    Raises InputError for numbers that make no sense, OSError where the file cannot be written.
+
+def write_report(run: str | Path) -> Path:
+    """Writes ``report/index.html`` of a run folder and returns its path.
+
+    Raises InputError for a folder that is not a run, and for a run without results.
     """
-    if top < 0 or clips_each < 1 or not fps > 0:
-        raise InputError(f"a report needs top >= 0, clips_each >= 1 and fps > 0; got {top}, {clips_each}, {fps}")
-    html = render(data, top=top, clips_each=clips_each, fps=fps, max_bytes=max_bytes)
-    path = Path(folder) / "index.html"
+    folder = Path(run)
+    config = read_config(folder)
+    if config is None:
+        raise InputError(f"{folder}: is not a run folder; give one")
+    sections = find_sections(str(config.get("job")))
+    parts = [part for section in sections for part in section.parts(folder)]
+    if not parts:
+        raise InputError(f"{folder}: has no results yet, so there is nothing to report; run its job first")
+    methods = [method for section in sections for method in section.citations(folder)]
+    tables = [Table("Settings", flat_settings(config["settings"]))]
+    tables += [Table(title, list(values.items()), True) for title, values in _hashes(config)]
+    tables.append(Table("Versions", [(name, str(value)) for name, value in config.get("made_with", {}).items()]))
+    html = render_page(sections[0].title(config), parts, tables, methods)
+    path = folder / "report" / "index.html"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, html.encode("utf-8"))
+    write_text(path, html)
     return path
 
 
-def render(data: ReportData, *, top: int, clips_each: int, fps: float | int, max_bytes: int) -> str:
-    """The page's text. Arguments as in ``write``."""
+def render_page(
+    title: str, parts: Sequence[Part], tables: Sequence[Table], methods: Sequence[str], home: str = "Concepts"
+) -> str:
+    """The page's text. methods: see ``Section.citations``.  home: text of the link to the top."""
+    script = (TEMPLATES / "report.js").read_text("utf-8")
+    return render(
+        "report.html",
+        {
+            "title": title,
+            "home": home,
+            "parts": parts,
+            "tables": tables,
+            "bibtex": bibtex(methods) if methods else "",
+            "style": Markup((TEMPLATES / "report.css").read_text("utf-8")),
+            "script": Markup(script),
+            "script_hash": base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode(),
+        },
+    )
+
+
+def render(template: str, values: Mapping[str, Any]) -> Markup:
+    """A template of this package; all ``values`` are escaped, except ``Markup``."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
 
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -65,104 +90,11 @@ def render(data: ReportData, *, top: int, clips_each: int, fps: float | int, max
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    entries = bibtex(data.methods)
-    script = (TEMPLATES / "report.js").read_text("utf-8")
-    rows = view.table(data, view.shown_concepts(data, top))
-    cards = view.cards(data, rows, clips_each)
-    videos = encode(data, cards, fps, max_bytes)
-    first = data.importance[0]
-    return environment.get_template("report.html").render(
-        data=data,
-        style=Markup((TEMPLATES / "report.css").read_text("utf-8")),
-        script=Markup(script),
-        script_hash=base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode(),
-        facts=view.facts(data),
-        score=view.score_title(first.score),
-        score_words=view.score_words(first.score),
-        rows=rows,
-        cards=cards,
-        videos=videos,
-        shape="{} / {}".format(*data.clips.video.shape[3:1:-1]),
-        counts=view.count_names(data.concepts),
-        other_scores=[view.score_title(found.score) for found in data.importance[1:]],
-        layers=layer_choices(data),
-        heads=sorted({int(h) for h in data.concepts.head}),
-        notes=[view.shorten(note, 2000) for note in data.notes],
-        curves=curve_section(data),
-        layer_chart=charts.layer_chart(data.layers, "mean rank share") if data.layers else "",
-        convergence_chart=convergence_drawing(data),
-        overlaps=overlap_section(data, rows),
-        settings=view.flat_settings(data.settings),
-        bibtex=entries,
-        svg=Markup,
-    )
+    return Markup(environment.get_template(template).render(**values))
 
 
-def encode(data: ReportData, cards: list[view.Card], fps: float | int, max_bytes: int) -> dict[tuple[int, int], str]:
-    """(concept, clip) -> data address of the clip under its overlay."""
-    count = sum(len(card.clips) for card in cards)
-    room = max_bytes * 3 // 4 // max(count, 1)  # base64 takes four bytes for three
-    addresses = {}
-    for card in cards:
-        concept = card.row.concept
-        support = data.concepts.support(concept)
-        for shown in card.clips:
-            frames = concept_clip(data.clips.video[shown.video], support[shown.video], card.colour)
-            found = base64.b64encode(fitting(frames, fps, room)).decode()
-            addresses[concept, shown.video] = f"data:video/mp4;base64,{found}"
-    return addresses
-
-
-def fitting(frames: np.ndarray, fps: float | int, room: int) -> bytes:
-    """The best-looking video of at most ``room`` bytes; where none is, the smallest that is tried."""
-    videos = (encode_video(frames, fps, quality=quality) for quality in QUALITIES)
-    data = b""
-    for data in videos:
-        if len(data) <= room:
-            break
-    return data
-
-
-def layer_choices(data: ReportData) -> list[tuple[str, str]]:
-    """(key, name) of the layers that have concepts."""
-    names = view.layer_names(data.concepts)
-    return [(str(site), names[site]) for site in sorted({int(s) for s in data.concepts.site})]
-
-
-def curve_section(data: ReportData) -> dict[str, object] | None:
-    """Drawing and legend of the removal curves."""
-    if data.curves is None:
-        return None
-    found = data.curves
-    legend = [
-        (*charts.order_style(order), number(float(area), 3), view.plus_minus(float(se), 3))
-        for order, area, se in zip(found.orders, found.areas, found.areas_se, strict=True)
-    ]
-    score, control = view.score_title(found.score), data.control
-    if control is not None:
-        legend.append(("control", "random groups, most important first", number(control.area, 3), ""))
-    chart = charts.curve_chart(found, score, None if control is None else control.scores)
-    return {"chart": chart, "legend": legend, "clips": found.scores.shape[1], "score": score}
-
-
-def convergence_drawing(data: ReportData) -> str:
-    """Nothing where masks were too few to be halved."""
-    found = data.convergence
-    return charts.convergence_chart(found, "rank correlation") if found is not None and len(found.masks) > 1 else ""
-
-
-def overlap_section(data: ReportData, rows: list[view.Row]) -> list[dict[str, object]]:
-    """Rows of the overlap table."""
-    by_concept = {row.concept: row for row in rows}
-    return [
-        {
-            "mask": found.mask.replace("_", " "),
-            "row": by_concept[found.concept],
-            "miou": number(found.miou, 3),
-            "se": view.plus_minus(found.se, 3),
-            "random": number(found.random, 3),
-            "random_95": number(found.random_95, 3),
-            "bar": charts.overlap_bar(found.miou, found.se, found.random, found.random_95),
-        }
-        for found in data.overlaps
-    ]
+def _hashes(config: Mapping[str, Any]) -> list[tuple[str, Mapping[str, str]]]:
+    """The config's tables of hashes with their titles: names of files or clips -> sha256."""
+    groups = [(name, value) for name, value in config.items() if isinstance(value, Mapping) and value]
+    hashes = [(name, g) for name, g in groups if all(isinstance(v, str) and len(v) == 64 for v in g.values())]
+    return [(name.replace("_", " ").capitalize(), group) for name, group in hashes]

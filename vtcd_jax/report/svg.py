@@ -14,7 +14,7 @@ Scale = Callable[[Number], float]
 
 
 def number(value: Number, decimals: int) -> str:
-    """Fixed decimals with a true minus sign; an en dash where there is no number."""
+    """Fixed decimals with a true minus sign; an en dash for NaN and infinity."""
     if not math.isfinite(value):
         return "–"
     text = f"{value:.{decimals}f}"
@@ -39,19 +39,19 @@ def ticks(low: Number, high: Number, count: int = 5) -> list[float]:
 
 
 def tick_decimals(values: Sequence[float]) -> int:
-    """Decimals that tell neighbouring ticks apart."""
+    """Decimals that distinguish neighbouring ticks."""
     step = values[1] - values[0] if len(values) > 1 else 1.0
     return max(0, -math.floor(math.log10(step) + 1e-9))
 
 
 def linear(low: Number, high: Number, start: Number, end: Number) -> Scale:
-    """[low, high] -> [start, end]; a domain without extent goes to ``start``."""
+    """[low, high] -> [start, end]; an empty domain is mapped to ``start``."""
     span = high - low
     return lambda value: start + (end - start) * ((value - low) / span if span else 0.0)
 
 
 def fixed(value: Number) -> str:
-    """A coordinate, short and the same everywhere."""
+    """A coordinate as short text, the same on all platforms."""
     text = f"{value:.1f}"
     return text.removesuffix(".0") if text != "-0.0" else "0"
 
@@ -65,8 +65,8 @@ def element(name: str, content: str = "", **attributes: str | float | int) -> st
     return f"<{name}{pairs}>{content}</{name}>" if content else f"<{name}{pairs}/>"
 
 
-def text(x: Number, y: Number, words: str, anchor: str = "start", class_: str = "tick") -> str:
-    return element("text", escape(words), x=x, y=y, text_anchor=anchor, class_=class_)
+def text(x: Number, y: Number, content: str, anchor: str = "start", class_: str = "tick") -> str:
+    return element("text", escape(content), x=x, y=y, text_anchor=anchor, class_=class_)
 
 
 def line(x1: Number, y1: Number, x2: Number, y2: Number, class_: str) -> str:
@@ -78,7 +78,7 @@ def points(xs: Iterable[Number], ys: Iterable[Number]) -> str:
 
 
 def drawing(width: Number, height: Number, content: str, label: str, class_: str) -> str:
-    """A whole drawing that scales with its place and is read out as ``label``."""
+    """A drawing that scales with its container. label: for screen readers."""
     return element(
         "svg", content, viewBox=f"0 0 {fixed(width)} {fixed(height)}", role="img", aria_label=label, class_=class_
     )

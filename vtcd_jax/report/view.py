@@ -1,13 +1,9 @@
-"""From results to the words and rows that the page shows. No HTML here but the drawings of ``charts``."""
+"""Texts and table rows of the page, made from results. The only HTML is the drawings of ``charts``."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
 
 from vtcd_jax.concepts.types import Concepts
 
@@ -16,17 +12,16 @@ from .overlays import Colour, colour_of
 from .svg import decimals_for, number
 from .types import ReportData
 
-SCORE_WORDS = {
+SCORE_TEXTS = {
     "accuracy": "its accuracy",
     "probability": "the probability of the target class",
     "log_probability": "the log-probability of the target class",
     "margin": "the margin of the target class over the best other class",
     "logit": "the logit of the target class",
-    "iou": "the overlap (IoU) of the target's predicted mask with the mask asked for",
-    "soft_iou": "the overlap (soft IoU) of the target's predicted mask with the mask asked for",
+    "iou": "the overlap (IoU) of the target's predicted mask with the target mask",
+    "soft_iou": "the overlap (soft IoU) of the target's predicted mask with the target mask",
     "reconstruction": "the quality of its reconstruction (minus the mean squared error)",
 }
-LONGEST = 400  # characters of one setting, note or name that are shown
 
 
 @dataclass(frozen=True)
@@ -39,11 +34,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A concept in the table. bar: drawing of its importance. card: whether it has one."""
+    """A concept in the table. key: text that it is sorted and found by.  bar: drawing of its importance.  card: whether
+    it has one."""
 
     rank: int
     concept: int
-    name: str
+    title: str
+    key: str
     layer: Cell
     head: int
     importance: Cell
@@ -56,7 +53,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Shown:
+class ClipCard:
     """A clip in a card: its index, name and class, and the concept's importance in it."""
 
     video: int
@@ -67,17 +64,17 @@ class Shown:
 
 @dataclass(frozen=True)
 class Card:
-    """A concept up close."""
+    """The card of a concept: its clips and details."""
 
     row: Row
     present: str
     facts: tuple[tuple[str, str], ...]
     colour: Colour
-    clips: tuple[Shown, ...]
+    clips: tuple[ClipCard, ...]
 
 
 def layer_names(concepts: Concepts) -> list[str]:
-    """A name per site: the layer's number, or the site's own name where two sites share a number."""
+    """A name per site: the layer's number, or the site's name if two sites share a number."""
     if len(set(concepts.layers)) == len(concepts.sites):
         return [str(layer) for layer in concepts.layers]
     return list(concepts.sites)
@@ -87,38 +84,27 @@ def score_title(name: str) -> str:
     return name.replace("_", "-")
 
 
-def score_words(name: str) -> str:
-    return SCORE_WORDS.get(name, f"the score “{name}”")
+def score_text(name: str) -> str:
+    return SCORE_TEXTS.get(name, f"the score “{name}”")
 
 
 def plus_minus(value: float, decimals: int, what: str = "") -> str:
-    """ "± 0.12" and what it stands for; nothing where the error is not known."""
+    """ "± 0.12" and its meaning; empty if the error is unknown."""
     return f"± {number(value, decimals)}{what}" if math.isfinite(value) else ""
 
 
 def errors(se_masks: float, se_videos: float, decimals: int) -> str:
-    """Both standard errors in words."""
-    parts = (plus_minus(se_masks, decimals, " for these clips"), plus_minus(se_videos, decimals, " for new clips"))
-    return ", ".join(part for part in parts if part)
-
-
-def shorten(text: str, longest: int = LONGEST) -> str:
-    return text if len(text) <= longest else text[: longest - 1] + "…"
-
-
-def shown_concepts(data: ReportData, top: int) -> list[int]:
-    """Concepts with a card, by rank: the ``top`` most important, and those of the overlap table."""
-    order = [int(c) for c in data.importance[0].order()]
-    extra = {row.concept for row in data.overlaps}
-    return [c for rank, c in enumerate(order) if rank < top or c in extra]
+    """Both standard errors as text."""
+    texts = (plus_minus(se_masks, decimals, " for these clips"), plus_minus(se_videos, decimals, " for new clips"))
+    return ", ".join(text for text in texts if text)
 
 
 def table(data: ReportData, cards: list[int]) -> list[Row]:
     """All concepts by rank."""
     first, concepts = data.importance[0], data.concepts
     extent = charts.importance_extent(first.importance, first.se_masks, first.se_videos)
-    decimals = [decimals_for(found.importance.tolist()) for found in data.importance]
-    layers, names, count, spread = layer_names(concepts), concepts.names, concepts.count(), concepts.spread()
+    decimals = [decimals_for(importance.importance.tolist()) for importance in data.importance]
+    layers, count, spread = layer_names(concepts), concepts.count(), concepts.spread()
     stability = (concepts.stability_seeds, concepts.stability_clips)
     with_card = set(cards)
     rows = []
@@ -128,7 +114,8 @@ def table(data: ReportData, cards: list[int]) -> list[Row]:
             Row(
                 rank=rank + 1,
                 concept=c,
-                name=names[c],
+                title=concepts.titles[c],
+                key=f"{concepts.titles[c]} {concepts.names[c]}",
                 layer=Cell(layers[concepts.site[c]], str(int(concepts.site[c]))),
                 head=int(concepts.head[c]),
                 importance=_cell(value, decimals[0]),
@@ -142,8 +129,8 @@ def table(data: ReportData, cards: list[int]) -> list[Row]:
                     *(_cell(float(values[c]), 2) for values in stability if values is not None),
                 ),
                 scores=tuple(
-                    _cell(float(found.importance[c]), d)
-                    for found, d in zip(data.importance[1:], decimals[1:], strict=True)
+                    _cell(float(importance.importance[c]), d)
+                    for importance, d in zip(data.importance[1:], decimals[1:], strict=True)
                 ),
                 card=c in with_card,
                 colour=hexadecimal(colour_of(rank)),
@@ -155,23 +142,23 @@ def table(data: ReportData, cards: list[int]) -> list[Row]:
 def count_names(concepts: Concepts) -> list[str]:
     """Headings of ``Row.counts``."""
     names = ["Tubelets", "Clips", "Spread", "Silhouette"]
-    names += [] if concepts.stability_seeds is None else ["Stability"]
-    return names + ([] if concepts.stability_clips is None else ["On half"])
+    names += [] if concepts.stability_seeds is None else ["Stability: seeds"]
+    return names + ([] if concepts.stability_clips is None else ["Stability: clips"])
 
 
 def cards(data: ReportData, rows: list[Row], clips_each: int) -> list[Card]:
-    """The rows with a card, each with the clips that show its concept most."""
+    """The rows with a card, each with the clips that contain most of its concept."""
     first, concepts = data.importance[0], data.concepts
     decimals = decimals_for(first.per_video.ravel().tolist())
-    found = []
+    result = []
     for row in (row for row in rows if row.card):
         c = row.concept
-        tubelets, videos, spread, silhouette, *again = (cell.text for cell in row.counts)
+        tubelets, videos, spread, silhouette, *stability = (cell.text for cell in row.counts)
         clips = tuple(
-            Shown(
+            ClipCard(
                 int(v),
                 data.clips.names[v],
-                _label(data, int(v)),
+                data.clips.labels[int(v)],
                 number(float(first.per_video[v, c]), decimals),
             )
             for v in concepts.best_clips(c, clips_each)
@@ -183,18 +170,19 @@ def cards(data: ReportData, rows: list[Row], clips_each: int) -> list[Card]:
             ("silhouette of its head", silhouette),
             ("reconstruction error of its head", number(float(concepts.error[c]), 2)),
         )
-        facts += tuple(zip(("found again by other starts", "found again on half of the clips"), again, strict=False))
+        facts += tuple(zip(("stability over seeds", "stability over clips"), stability, strict=False))
         if not concepts.converged[c]:
             facts += (("factorisation", "stopped before it converged"),)
         present = number(float(first.importance_present[c]), decimals)
-        found.append(Card(row, present, facts, colour_of(row.rank - 1), clips))
-    return found
+        result.append(Card(row, present, facts, colour_of(row.rank - 1), clips))
+    return result
 
 
 def facts(data: ReportData) -> list[tuple[str, str]]:
-    """The header's list."""
+    """The facts in the header."""
     first, concepts = data.importance[0], data.concepts
-    count, time, height, width, _ = data.clips.video.shape
+    time, height, width = data.clips.shape
+    count = len(data.clips)
     heads = len({(int(s), int(h)) for s, h in zip(concepts.site, concepts.head, strict=True)})
     low, high = int(first.masks.min()), int(first.masks.max())
     masks = f"{low if low == high else f'{low} to {high}'} per clip, design “{first.design}”"
@@ -208,17 +196,6 @@ def facts(data: ReportData) -> list[tuple[str, str]]:
     ]
 
 
-def flat_settings(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Nested settings as ("slic.compactness", "0.1") pairs, long values shortened."""
-    pairs: list[tuple[str, str]] = []
-    for key, value in settings.items():
-        if isinstance(value, Mapping) and value:
-            pairs += flat_settings(value, f"{prefix}{key}.")
-        else:
-            pairs.append((shorten(f"{prefix}{key}"), shorten(_value(value))))
-    return pairs
-
-
 def hexadecimal(colour: Colour) -> str:
     return "#{:02x}{:02x}{:02x}".format(*colour)
 
@@ -228,19 +205,4 @@ def _cell(value: float, decimals: int) -> Cell:
 
 
 def _free_target(data: ReportData) -> str:
-    return "none (self-supervised)" if data.importance[0].score == "reconstruction" else "each clip's own prediction"
-
-
-def _label(data: ReportData, video: int) -> str:
-    label = int(data.clips.labels[video])
-    return data.labels[label] if 0 <= label < len(data.labels) else ""
-
-
-def _value(value: Any) -> str:
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, (list, tuple, np.ndarray)):
-        return ", ".join(_value(v) for v in value) or "none"
-    return str(value)
+    return "none (self-supervised)" if data.importance[0].score == "reconstruction" else "each clip's predicted class"

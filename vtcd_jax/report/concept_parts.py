@@ -1,0 +1,196 @@
+"""Parts of the page for ranked concepts: overview, ranking, clips, curves, overlap with true masks."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vtcd_jax.base.errors import InputError
+from vtcd_jax.base.files import write_text
+from vtcd_jax.data.encode import encode_video
+
+from . import charts, view
+from .frames import CLIPS_EACH, shown_concepts
+from .overlays import concept_clip
+from .page import Table, render, render_page
+from .section import Part
+from .svg import number
+from .types import ReportData
+from .words import flat_settings, shorten
+
+QUALITIES = (22, 27, 32, 38, 45)  # x264's rate factor, tried in turn until a clip fits
+
+
+def write(
+    folder: str | Path,
+    data: ReportData,
+    *,
+    top: int = 12,
+    clips_each: int = CLIPS_EACH,
+    fps: float | int = 8,
+    max_bytes: int = 12_000_000,
+) -> Path:
+    """Writes ``index.html`` into ``folder`` (created if missing), atomically, and returns its path.
+
+    top:        number of concepts with a card, besides those of the overlap table; all concepts are in the table.
+    clips_each: largest number of clips in a card.
+    fps:        frames per second of the clips.
+    max_bytes:  size of all clips together; they are compressed more if necessary.
+
+    Raises InputError for invalid numbers, OSError if the file cannot be written.
+    """
+    parts = concept_parts(data, top=top, clips_each=clips_each, fps=fps, max_bytes=max_bytes)
+    tables = [
+        Table("Settings", flat_settings(data.settings)),
+        Table("Clips", list(zip(data.clips.names, data.clips.hashes, strict=True)), True),
+        Table("Versions", list(data.versions.items())),
+    ]
+    html = render_page(data.title, parts, [table for table in tables if table.rows], data.methods)
+    path = Path(folder) / "index.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, html)
+    return path
+
+
+def concept_parts(
+    data: ReportData, *, top: int = 12, clips_each: int = CLIPS_EACH, fps: float | int = 8, max_bytes: int = 12_000_000
+) -> list[Part]:
+    """The parts of the page. Arguments and errors as in ``write``."""
+    if top < 0 or clips_each < 1 or not fps > 0:
+        raise InputError(f"a report needs top >= 0, clips_each >= 1 and fps > 0; got {top}, {clips_each}, {fps}")
+    rows = view.table(data, shown_concepts(data.importance[0], data.overlaps, top))
+    cards = view.cards(data, rows, clips_each)
+    first, curves = data.importance[0], curve_section(data)
+    layer_chart = charts.layer_chart(data.layers, "mean normalised rank") if data.layers else ""
+    overview = {
+        "data": data,
+        "facts": view.facts(data),
+        "score_text": view.score_text(first.score),
+        "notes": [shorten(note, 2000) for note in data.notes],
+    }
+    ranking = {
+        "rows": rows,
+        "cards": cards,
+        "score": view.score_title(first.score),
+        "counts": view.count_names(data.concepts),
+        "other_scores": [view.score_title(importance.score) for importance in data.importance[1:]],
+        "layers": layer_choices(data),
+        "heads": sorted({int(h) for h in data.concepts.head}),
+    }
+    films = {"cards": cards, "videos": encode(data, cards, fps, max_bytes), "shape": _shape(data)}
+    drawn = {
+        "data": data,
+        "curves": curves,
+        "control_text": control_text(data),
+        "layer_chart": layer_chart,
+        "convergence_chart": convergence_drawing(data),
+    }
+    overlap = {"data": data, "overlaps": overlap_section(data, rows)}
+    parts = [
+        _part("what", "", "overview.html", overview),
+        _part("ranking", "Ranking", "ranking.html", ranking),
+        _part("clips", "Clips", "cards.html", films),
+    ]
+    if curves or layer_chart or drawn["convergence_chart"]:
+        parts.append(_part("curves", "Curves", "curves.html", drawn))
+    if data.overlaps:
+        parts.append(_part("overlap", "True masks", "overlap.html", overlap))
+    return parts
+
+
+def encode(
+    data: ReportData, cards: Sequence[view.Card], fps: float | int, max_bytes: int
+) -> dict[tuple[int, int], str]:
+    """(concept, clip) -> data address of the clip with its overlay."""
+    count = sum(len(card.clips) for card in cards)
+    budget = max_bytes * 3 // 4 // max(count, 1)  # base64 takes four bytes for three
+    addresses = {}
+    for card in cards:
+        concept = card.row.concept
+        supports = data.concepts.support(concept, [shown.video for shown in card.clips])
+        for shown, support in zip(card.clips, supports, strict=True):
+            frames = concept_clip(data.clips.frames[shown.video], support, card.colour)
+            encoded = base64.b64encode(fitting(frames, fps, budget)).decode()
+            addresses[concept, shown.video] = f"data:video/mp4;base64,{encoded}"
+    return addresses
+
+
+def fitting(frames: np.ndarray, fps: float | int, budget: int) -> bytes:
+    """The video of the highest quality with at most ``budget`` bytes; else that of the lowest quality."""
+    videos = (encode_video(frames, fps, quality=quality) for quality in QUALITIES)
+    data = b""
+    for data in videos:
+        if len(data) <= budget:
+            break
+    return data
+
+
+def layer_choices(data: ReportData) -> list[tuple[str, str]]:
+    """(key, name) of the layers with concepts."""
+    names = view.layer_names(data.concepts)
+    return [(str(site), names[site]) for site in sorted({int(s) for s in data.concepts.site})]
+
+
+def curve_section(data: ReportData) -> dict[str, object] | None:
+    """Drawing and legend of the removal curves."""
+    if data.curves is None:
+        return None
+    curves = data.curves
+    legend = [
+        (*charts.order_style(order), number(float(area), 3), view.plus_minus(float(se), 3))
+        for order, area, se in zip(curves.orders, curves.areas, curves.areas_se, strict=True)
+    ]
+    score, control = view.score_title(curves.score), data.control
+    if control is not None:
+        legend.append(("control", "random groups, most important first", number(control.area, 3), ""))
+    chart = charts.curve_chart(curves, score, None if control is None else control.scores.mean(0))
+    return {"chart": chart, "legend": legend, "clips": curves.scores.shape[1], "score": score}
+
+
+def control_text(data: ReportData) -> str:
+    """How the control was made, and its result."""
+    if data.control is None:
+        return ""
+    result = data.control.line()
+    return (
+        f"Random groups of the same tubelets, ranked with {data.control.masks:.0f} masks per clip and removed in the "
+        f"same way. {result[0].upper()}{result[1:]}."
+    )
+
+
+def convergence_drawing(data: ReportData) -> str:
+    """The chart of convergence; empty with too few masks to halve."""
+    curve = data.convergence
+    return charts.convergence_chart(curve, "rank correlation") if curve is not None and len(curve.masks) > 1 else ""
+
+
+def overlap_section(data: ReportData, rows: Sequence[view.Row]) -> list[dict[str, object]]:
+    """Rows of the overlap table."""
+    by_concept = {row.concept: row for row in rows}
+    return [
+        {
+            "mask": overlap.mask.replace("_", " "),
+            "row": by_concept[overlap.concept],
+            "miou": number(overlap.miou, 3),
+            "se": view.plus_minus(overlap.se, 3),
+            "random": number(float(overlap.random.mean()), 3),
+            "random_95": number(overlap.random_95, 3),
+            "bar": charts.overlap_bar(overlap.miou, overlap.se, float(overlap.random.mean()), overlap.random_95),
+        }
+        for overlap in data.overlaps
+    ]
+
+
+def _part(anchor: str, title: str, template: str, values: dict[str, Any]) -> Part:
+    from markupsafe import Markup
+
+    return Part(anchor, title, render(template, {**values, "svg": Markup}))
+
+
+def _shape(data: ReportData) -> str:
+    """ "height / width" of a clip, as CSS writes an aspect ratio."""
+    return "{} / {}".format(*data.clips.shape[:0:-1])
