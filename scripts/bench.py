@@ -1,15 +1,15 @@
 """How fast the masked forward pass is, and how much memory CRIS takes, measured on this machine.
 
-    python scripts/bench.py forward              seconds per masked clip, beside the same network in torch
+    python scripts/bench.py forward              seconds per masked clip, and of the same network in torch
     python scripts/bench.py forward --size S     another published size; --json for machines
-    python scripts/bench.py models               seconds per clip of every published network, beside torch
-    python scripts/bench.py importance           masked clips per second of the engine on this device, and its share
-    python scripts/bench.py slic                 SLIC volumes per second beside scikit-image
-    python scripts/bench.py factorise            convex NMF of all heads of a network, beside the released way
-    python scripts/bench.py memory --masks 64    peak memory of every stage
+    python scripts/bench.py models               seconds per clip of every published network, and of torch
+    python scripts/bench.py importance           masked clips per second of the engine on this device, and its fraction
+    of the peak python scripts/bench.py slic                 SLIC volumes per second, and of scikit-image python
+    scripts/bench.py factorise            convex NMF of all heads of a network, and the released code python
+    scripts/bench.py memory --masks 64    peak memory of every stage
 
 Two things are compared by turns (A B A B …), each pair giving one ratio, so that a busy machine harms both alike. The
-torch side (``bench_torch.py``) is a process of its own with the same weights and clip, and it must give the same
+torch side (``bench_torch.py``) is a separate process with the same weights and clip, and it must give the same
 results. In ``forward`` ours goes through the importance engine, with concepts over the keys of all layers and random
 gates, and torch gets the same masks. The floor is the counted
 arithmetic over the rate of a plain float32 matrix product, measured between the pairs.
@@ -21,8 +21,9 @@ import dataclasses
 import json
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any, Literal
@@ -50,12 +51,13 @@ from bench_tools import (
     without_torch,
 )
 
-from vtcd_jax.ablation.engine import score_blocks
+from vtcd_jax.ablation.design import Explicit
+from vtcd_jax.ablation.engine import score_blocks, tasks
 from vtcd_jax.base import files
-from vtcd_jax.importance.designs.random import Explicit
 from vtcd_jax.models import Output
 from vtcd_jax.models.attention import attend
 from vtcd_jax.models.families import videomae
+from vtcd_jax.scores.targets import Targets
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Forward(Network):
-    """Seconds per masked clip beside torch, attention alone, and the share of the machine's rate."""
+    """Seconds per masked clip, of torch, of attention alone, and the fraction of the machine's rate."""
 
     pairs: int = 5
     """Timed pairs."""
@@ -96,21 +98,28 @@ class Memory(Network):
     """Peak memory of every stage of a job."""
 
     clips: int = 2
-    """Clips that concepts are found and ranked on."""
+    """Clips for discovery and ranking."""
     masks: int = 8
 
 
-def logits(output: Output, context: Any) -> jax.Array:
-    """A score that is the whole row of logits: [batch, class]."""
-    assert output.logits is not None
-    return output.logits
+@cache
+def logits(classes: int) -> dict[str, Callable[[Output, Any], jax.Array]]:
+    """A score per class: its logit, [batch]."""
+
+    def logit(output: Output, context: Any, number: int) -> jax.Array:
+        assert output.logits is not None
+        return output.logits[:, number]
+
+    return {str(number): partial(logit, number=number) for number in range(classes)}
 
 
 def engine_logits(task: Problem, dtype: Dtype, start: int, stop: int) -> np.ndarray:
     """[mask, class], by the importance engine."""
     rows = Explicit(task.gates[start:stop])
-    blocks = score_blocks(task.model, task.clips, task.support, rows, score={"logits": logits}, dtype=dtype)
-    return np.concatenate([block.scores["logits"] for block in blocks])
+    todo, targets = tasks(rows, task.support.present()), Targets(task.clips.labels)
+    scores = logits(task.model.config.num_classes)
+    blocks = score_blocks(task.model, task.clips, task.support, rows, todo, score=scores, targets=targets, dtype=dtype)
+    return np.concatenate([np.stack([block.scores[name] for name in scores], -1) for block in blocks])
 
 
 def load_masked(task: Problem, ask: Ask, dtype: Dtype) -> None:
@@ -183,14 +192,14 @@ def unfused(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
 
 
 def measure_attention(settings: Forward) -> dict[str, Any]:
-    """One layer's attention, [1, token, head, channel], three ways, by turns: seconds and ratios to ours."""
+    """One layer's attention, [1, token, head, channel], three implementations in turn: seconds and ratios to ours."""
     config = settings.config
     shape = (1, int(np.prod(config.grid)), config.num_heads, config.width // config.num_heads)
     parts = [jax.random.normal(jax.random.key(i), shape) for i in range(3)]
-    ways = {"ours": attend, "unfused": unfused, "dot_product_attention": jax.nn.dot_product_attention}
-    compiled = {name: jax.jit(way).lower(*parts).compile() for name, way in ways.items()}
+    versions = {"ours": attend, "unfused": unfused, "dot_product_attention": jax.nn.dot_product_attention}
+    compiled = {name: jax.jit(version).lower(*parts).compile() for name, version in versions.items()}
     outputs = {name: np.asarray(run(*parts)) for name, run in compiled.items()}
-    times: dict[str, list[float]] = {name: [] for name in ways}
+    times: dict[str, list[float]] = {name: [] for name in versions}
     for _ in range(2 * settings.pairs):
         for name, run in compiled.items():
             jax.block_until_ready(run(*parts))  # so that none pays for the memory that the one before gave back

@@ -23,11 +23,11 @@ from bench_problem import TINY, Problem, operations, problem
 from bench_tools import matmul_rate, seconds
 
 from vtcd_jax.ablation.chunks import call_memory, pick_chunk
-from vtcd_jax.ablation.engine import block_size, make_passes, padded_rows, score_blocks
-from vtcd_jax.ablation.inputs import arguments_of
+from vtcd_jax.ablation.design import Explicit
+from vtcd_jax.ablation.engine import block_size, configure_passes, padded_rows, score_blocks, tasks
+from vtcd_jax.ablation.inputs import build_inputs
 from vtcd_jax.ablation.masked_pass import run_block
-from vtcd_jax.ablation.prefix import suffix_scores
-from vtcd_jax.importance.designs.random import Explicit
+from vtcd_jax.ablation.prefix import prefix_blocks
 from vtcd_jax.models.families import videomae
 from vtcd_jax.scores.targets import Targets
 
@@ -37,7 +37,7 @@ SCORE = "log_probability"
 
 @dataclass(frozen=True)
 class Engine:
-    """Masked clips per second of the importance engine, its share of the device's rate, and the paper's whole job."""
+    """Masked clips per second of the engine, its fraction of the device's rate, and the paper's whole job."""
 
     size: Literal["S", "B", "L", "H"] = "B"
     tiny: bool = False
@@ -68,21 +68,20 @@ def measure_engine(settings: Engine) -> dict[str, Any]:
     n = settings.masks
     task = problem(settings.config, settings.concepts, 2 * n)
     targets = Targets(task.clips.labels)
-    arguments = arguments_of(task.model, task.clips, task.support, targets)
-    passes = make_passes(arguments, n, score=SCORE, chunk=1, dtype=settings.dtype)
-    chosen = pick_chunk(arguments, passes, padded_rows(n, None))
+    inputs = build_inputs(task.model, task.clips, task.support, targets)
+    config = configure_passes(inputs, n, score=SCORE, chunk=1, dtype=settings.dtype)
+    chosen = pick_chunk(inputs, config, padded_rows(n, None))
     chunk = settings.chunk or chosen.chunk
 
     def run(first: int) -> None:
         rows = Explicit(task.gates[first : first + n])
-        for _ in score_blocks(
-            task.model, task.clips, task.support, rows, score=SCORE, chunk=chunk, dtype=settings.dtype
-        ):
+        todo, shared = tasks(rows, task.support.present()), {"score": SCORE, "targets": targets, "chunk": chunk}
+        for _ in score_blocks(task.model, task.clips, task.support, rows, todo, dtype=settings.dtype, **shared):
             pass
 
     run(0)  # compiles
     size = 64 if settings.tiny else 2048 if jax.default_backend() == "cpu" else 8192
-    rate, rates, times = matmul_rate(size, passes.dtype, 4), [], []
+    rate, rates, times = matmul_rate(size, config.dtype, 4), [], []
     for repeat in range(settings.repeats):
         rates.append(max(rate() for _ in range(5)))
         times.append(seconds(lambda first=n * (repeat % 2): run(first)) / n)
@@ -93,7 +92,7 @@ def measure_engine(settings: Engine) -> dict[str, Any]:
     found = {
         "network": "tiny" if settings.tiny else f"ViT-{settings.size}",
         "device": jax.devices()[0].device_kind,
-        "dtype": passes.dtype,
+        "dtype": config.dtype,
         "chunk": chunk,
         "chosen": chosen.line(),
         "masks": n,
@@ -109,15 +108,15 @@ def measure_engine(settings: Engine) -> dict[str, Any]:
 
 def program(settings: Engine, task: Problem, chunk: int) -> dict[str, Any]:
     """Memory of the compiled block, and what it moves."""
-    arguments = arguments_of(task.model, task.clips, task.support, Targets(task.clips.labels))
-    passes = make_passes(arguments, settings.masks, score=SCORE, chunk=chunk, dtype=settings.dtype)
+    inputs = build_inputs(task.model, task.clips, task.support, Targets(task.clips.labels))
+    config = configure_passes(inputs, settings.masks, score=SCORE, chunk=chunk, dtype=settings.dtype)
     gates = jnp.ones((1, block_size(settings.masks), task.support.concepts))
-    compiled = run_block.lower(passes, task.model, arguments.of([0]), gates).compile()
-    least = prod(settings.config.grid) * settings.config.width
-    return {"memory": call_memory(compiled), "moved": moved(compiled.as_text() or "", least)}
+    compiled = run_block.lower(config, task.model, inputs.of([0]), gates).compile()
+    smallest = prod(settings.config.grid) * settings.config.width
+    return {"memory": call_memory(compiled), "moved": moved(compiled.as_text() or "", smallest)}
 
 
-def moved(hlo: str, least: int) -> dict[str, int]:
+def moved(hlo: str, smallest: int) -> dict[str, int]:
     """Copies and transposes of at least ``least`` elements that stand by themselves, not inside a fused kernel."""
     found = {"copy": 0, "transpose": 0}
     fused = False
@@ -125,29 +124,28 @@ def moved(hlo: str, least: int) -> dict[str, int]:
         if line.startswith(("%", "ENTRY")) and line.rstrip().endswith("{"):
             fused = "fused_computation" in line
         match = re.search(r"= \w+\[([\d,]+)\]\S* (copy|transpose)\(", line)
-        if match and not fused and prod(map(int, match[1].split(","))) >= least:
+        if match and not fused and prod(map(int, match[1].split(","))) >= smallest:
             found[match[2]] += 1
     return found
 
 
 def measure_later(settings: Engine, task: Problem, chunk: int) -> dict[str, Any]:
-    """Seconds per pass with one concept removed at a time, both ways, by turns."""
+    """Seconds per pass with one concept removed at a time, for both kinds of passes in turn."""
     chosen = np.linspace(0, task.support.concepts - 1, settings.later).round().astype(int)
     rows = np.ones((len(chosen), task.support.concepts), np.float32)
     rows[np.arange(len(chosen)), chosen] = 0
     design, targets = Explicit(rows), Targets(task.clips.labels)
-    shared = {"score": SCORE, "chunk": chunk, "dtype": settings.dtype}
+    asked = (task.model, task.clips, task.support, design, tasks(design, task.support.present()))
+    shared = {"score": SCORE, "targets": targets, "chunk": chunk, "dtype": settings.dtype}
 
-    def whole() -> list[Any]:
-        return list(score_blocks(task.model, task.clips, task.support, design, **shared))
+    def whole() -> np.ndarray:
+        return np.concatenate([block.scores[SCORE] for block in score_blocks(*asked, **shared)])
 
-    def later() -> dict[str, np.ndarray]:
-        return suffix_scores(task.model, task.clips, task.support, design, targets=targets, **shared)
+    def later() -> np.ndarray:
+        return np.concatenate([block.scores[SCORE] for block in prefix_blocks(*asked, **shared)])
 
-    blocks, begun = whole(), later()
-    difference = max(
-        float(np.abs(b.scores[SCORE] - begun[SCORE][b.video, b.start : b.stop]).max()) for b in blocks
-    ) / float(np.abs(begun[SCORE]).max())
+    from_start, from_block = whole(), later()
+    difference = float(np.abs(from_start - from_block).max() / np.abs(from_block).max())
     pairs = [(seconds(whole), seconds(later)) for _ in range(settings.repeats)]
     return {
         "whole": median(a for a, _ in pairs) / len(chosen),

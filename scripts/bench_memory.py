@@ -1,4 +1,4 @@
-"""What ``bench.py memory`` measures: the peak memory of this process in every stage of a small job.
+"""Measurement of ``bench.py memory``: the peak memory of this process in every stage of a small job.
 
 A network with random weights and clips of noise: tubelets, numbers of concepts, dictionaries, fits for stability,
 masked passes. On Linux the kernel's mark of the peak is set back before each stage; elsewhere every stage shows the
@@ -21,6 +21,7 @@ from vtcd_jax.concepts import ElbowRule, NmfConfig, discover
 from vtcd_jax.data import Clips
 from vtcd_jax.importance import cris
 from vtcd_jax.models.families.videomae import VideoMAEConfig
+from vtcd_jax.runs import Step, Work
 
 STAGES = {"segment": "tubelets", "count": "numbers", "factorise": "dictionaries", "stability": "stability"}
 
@@ -39,13 +40,13 @@ def measure(config: VideoMAEConfig, concepts: int, clips: int, masks: int) -> di
         peaks[stage], times[stage], last[0] = peak(), now - last[0], now
         set_back()
 
-    def progress(stage: str, done: int, total: int) -> None:
+    def progress(step: Step, done: int, total: int, detail: str = "") -> None:
         if done == total:
-            ended(STAGES[stage])
+            ended(STAGES[step.name])
 
     set_back()
     settings = NmfConfig(elbow=ElbowRule(rule="fixed", number=concepts), restarts=1, max_steps=200, refits=1)
-    found = discover(task.model, noise, nmf=settings, progress=progress)
+    found = discover(task.model, noise, nmf=settings, work=Work(progress=progress))
     ended("tables")
     cris(task.model, noise, found, masks=masks, key=jax.random.key(1))
     ended("ranking")

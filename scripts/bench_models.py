@@ -1,8 +1,8 @@
-"""What ``bench.py models`` measures: one pass of each published network on one clip, beside the same network in torch.
+"""Measurement of ``bench.py models``: one pass of each published network on one clip, and of the same network in torch.
 
 Weights and clip are random, every bias too, so that one in the wrong place shows. Video-text networks get their text
-features; the text tower is measured by itself. Each network has processes of its own, so that none pays for the memory
-that the one before gave back.
+features; the text tower is measured by itself. Each network has its own processes, so that none is affected by the
+memory that the one before gave back.
 
     params   nested dict of arrays, of our names
     inputs   the fields of ``Inputs`` that the network needs, or ``text`` alone for the text tower
@@ -30,8 +30,8 @@ from safetensors.numpy import load_file
 from vtcd_jax.base import files
 from vtcd_jax.models import Inputs, build, example_inputs, forward, macs, nearest, param_shapes
 from vtcd_jax.models.families import clip, internvideo, tcow, timesformer, viclip, videomae
+from vtcd_jax.models.language.text import TextTower
 from vtcd_jax.models.taps import Tap
-from vtcd_jax.models.text import TextTower
 
 SENTENCES = 14
 TURN = 0.5  # seconds that a turn takes at least
@@ -89,14 +89,14 @@ TOYS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Models:
-    """Seconds per clip of every published network, beside torch."""
+    """Seconds per clip of every published network, and of torch."""
 
     only: tuple[str, ...] = ()
     """Names of networks; by default all."""
     pairs: int = 5
     """Timed pairs."""
     tiny: bool = False
-    """Toys of every family instead, for tests."""
+    """Small networks of every family instead, for tests."""
     threads: int = 2
     """Cores to use."""
     json: bool = False
@@ -217,7 +217,7 @@ def compare(task: Task, found: dict[str, np.ndarray], ask: Ask) -> dict[str, flo
 
 
 def measured(settings: Models) -> Iterator[dict[str, Any]]:
-    """A row for each network, in processes of their own if they are several and no toys."""
+    """A row for each network, in separate processes for several real networks."""
     networks = settings.networks()
     if len(networks) > 1 and not settings.tiny:
         yield from (measured_apart(name, settings) for name in networks)
@@ -233,7 +233,7 @@ def measured_apart(name: str, settings: Models) -> dict[str, Any]:
     script = str(Path(__file__).with_name("bench.py"))
     numbers = ["--pairs", str(settings.pairs), "--threads", str(settings.threads)]
     command = [sys.executable, script, "models", "--only", name, *numbers, "--json"]
-    # Halves that differ are an exit status too, and said in the row.
+    # Different results set the exit status too, and are reported in the row.
     process = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     if not process.stdout:
         raise SystemExit(f"bench.py: {name} was not measured, its process ended with status {process.returncode}")
@@ -257,7 +257,7 @@ def measure_models(settings: Models) -> dict[str, Any]:
 
 
 def print_row(row: dict[str, Any]) -> None:
-    """share: of the rate of a plain matrix product that our half reaches."""
+    """share: fraction of a plain matrix product's rate that our part reaches."""
     ours = f"{row['network']:22} {row['operations'] / 1e9:8.3g} {median(row['ours']):9.3g}"
     if row["torch"] is None:
         print(f"{ours} {'':35} {row['share']:5.0%}", flush=True)

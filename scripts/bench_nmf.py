@@ -1,4 +1,4 @@
-"""What ``bench.py factorise`` measures: convex NMF of all heads of a network, beside the way of VTCD's released code.
+"""Measurement of ``bench.py factorise``: convex NMF of all heads of a network, and VTCD's released code.
 
 ours      ``fit_heads``: float32, one head per core at a time, each until its error falls by less than ``tol`` of itself
           over 20 steps
@@ -35,7 +35,7 @@ EPS = 1e-9
 
 @dataclass(frozen=True)
 class Factorise:
-    """Seconds of convex NMF for all heads of a network, and the ratio to the released way."""
+    """Seconds of convex NMF for all heads of a network, and the ratio to the released code."""
 
     heads: int = 144
     samples: int = 360
@@ -46,7 +46,7 @@ class Factorise:
     tol: float = 1e-6
     """The stopping rule; discovery's default is 1e-4."""
     compared: int = 8
-    """Heads that also run all 10,000 steps, and by "features", and take turns with the released way."""
+    """Heads that also run all 10,000 steps, and by "features", in turn with the released code."""
     iterations: int = 200
     """Of each turn."""
     pairs: int = 3

@@ -1,4 +1,4 @@
-"""What ``bench.py slic`` measures: SLIC volumes per second, beside scikit-image on the same cores.
+"""Measurement of ``bench.py slic``: SLIC volumes per second, and those of scikit-image on the same cores.
 
 Features of one head on the token grid are segmented at the size that VTCD uses: token size, half the frames of
 VideoMAE, half the frames of TCOW. Ours runs as in discovery (threads, each a batch of heads, interpolation included).
@@ -35,7 +35,7 @@ JOB_CASE = "(16, 112, 112, 64)"
 
 @dataclass(frozen=True)
 class Slic:
-    """SLIC volumes per second beside scikit-image, and VideoMAE-B's whole job."""
+    """SLIC volumes per second, those of scikit-image, and VideoMAE-B's whole job."""
 
     heads: int = 12
     """Volumes that a thread segments in one call, as the heads of a layer are."""
@@ -50,7 +50,7 @@ class Slic:
 
 
 def measure_slic(settings: Slic) -> dict[str, Any]:
-    """Seconds per volume both ways, their ratios, and the share of voxels with equal labels."""
+    """Seconds per volume of both, their ratios, and the fraction of voxels with equal labels."""
     cases = {"tiny": ((2, 4, 4), (4, 8, 8), 0.1)} if settings.tiny else CASES
     found = {name: measure_case(settings, *case) for name, case in cases.items()}
     job = found.get(JOB_CASE)

@@ -1,4 +1,4 @@
-"""How ``bench.py`` times things: our runs, the torch process beside them, the machine's rate, and the comparison."""
+"""Timing for ``bench.py``: our runs, the torch process, the machine's rate, and the comparison."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def difference(got: np.ndarray, expected: np.ndarray) -> float:
 
 @contextmanager
 def torch_process(threads: int) -> Iterator[Ask]:
-    """Questions to answers, as ``bench_torch.py`` explains; a process of its own."""
+    """A separate process that answers requests (see ``bench_torch.py``)."""
     command = [sys.executable, str(Path(__file__).with_name("bench_torch.py")), str(threads)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin is not None and process.stdout is not None

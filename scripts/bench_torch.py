@@ -1,8 +1,8 @@
-"""The torch half of ``bench.py``: a process that loads a network and runs it when told to.
+"""The torch part of ``bench.py``: a process that loads a network and runs it on request.
 
     python scripts/bench_torch.py THREADS
 
-It says "ready", then answers each line of its input, a JSON list, with a line of JSON:
+It prints "ready", then answers each line of its input, a JSON list, with a line of JSON:
 
     ["load", FILE, DTYPE]    {}: takes the network of a safetensors file in place of the one before. The file holds our
                              parameters as ``params/…`` and the inputs as ``inputs/…`` in our layouts; its metadata the
@@ -53,7 +53,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 @dataclass(frozen=True)
 class Loaded:
-    """A network, its inputs, and what tells its hooks which concepts a row of ``gates`` removes."""
+    """A network, its inputs, and the concepts that its hooks remove for each row of ``gates``."""
 
     network: nn.Module
     inputs: dict[str, Tensor]

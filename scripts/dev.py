@@ -1,10 +1,11 @@
 """Set-up and the project's everyday commands, with nothing but Python's standard library.
 
     python3 scripts/dev.py demo            the whole job on the shipped model, ends in an HTML report
-    python3 scripts/dev.py test [ARGS]     the tests; ARGS go to pytest
+    python3 scripts/dev.py test [ARGS]     the tests; ARGS go to pytest; --quick leaves the slow ones out
     python3 scripts/dev.py lint            ruff: lint and format check (`format` repairs)
     python3 scripts/dev.py types           pyright
     python3 scripts/dev.py bench ARGS      scripts/bench.py
+    python3 scripts/dev.py map             writes the map of the house into CONTRIBUTING.md
     python3 scripts/dev.py imports         seconds that `import vtcd_jax` adds to `import jax`
     python3 scripts/dev.py docs            API pages in build/docs
     python3 scripts/dev.py setup           only the set-up
@@ -36,6 +37,7 @@ CONSTRAINTS = ROOT / "constraints.txt"
 EXTRAS = ("browser", "test", "viz")
 OPTIONAL_EXTRAS = ("torch", "oracle", "cuda12", "cuda13", "tpu")
 ROOMS = ("models", "converters")
+QUICK = "not slow and not compile"
 
 TIME_IMPORTS = """
 import subprocess, sys, time
@@ -199,9 +201,19 @@ def cores():
 
 def pytest_arguments(arguments):
     """``arguments``, in parallel, file by file, unless they say something about it themselves."""
+    arguments = quick(arguments)
     own = any(a.startswith(("-n", "--numprocesses", "--pdb", "--collect-only")) for a in arguments)
     workers = min(cores(), 4)
     return arguments if own or workers == 1 else ["-n", str(workers), "--dist", "loadfile"] + arguments
+
+
+def quick(arguments):
+    """``arguments`` with --quick as the markers that it leaves out."""
+    if "--quick" not in arguments:
+        return arguments
+    if any(a.startswith("-m") for a in arguments):
+        raise Usage("--quick and -m both choose tests by marker; give one of them")
+    return ["-m", QUICK] + [a for a in arguments if a != "--quick"]
 
 
 def commands(name, arguments):
@@ -215,6 +227,7 @@ def commands(name, arguments):
         "format": [module + ["ruff", "check", "--fix"] + arguments, module + ["ruff", "format"] + arguments],
         "types": [module + ["pyright"] + arguments],
         "bench": [[PYTHON, ROOT / "scripts" / "bench.py"] + arguments],
+        "map": [[PYTHON, ROOT / "scripts" / "house_map.py"] + arguments],
         "imports": [[PYTHON, "-c", TIME_IMPORTS]],
         "docs": [module + ["pdoc", "--output-directory", "build/docs", "vtcd_jax"] + arguments],
         "python": [[PYTHON] + arguments],

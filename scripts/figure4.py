@@ -39,9 +39,9 @@ def area_table(drawn: list[Drawn]) -> list[dict[str, object]]:
     rows = []
     for score in drawn[0].scores:
         for method in STYLES:
-            for way in ORDERS:
-                values = areas([d for d in drawn if (d.method, d.order) == (method, way)], score)
-                row = (score, method, way, float(values.mean()), half_width(values), len(values))
+            for order in ORDERS:
+                values = areas([d for d in drawn if (d.method, d.order) == (method, order)], score)
+                row = (score, method, order, float(values.mean()), half_width(values), len(values))
                 rows.append(dict(zip(("score", "method", "order", "area", "half_width", "seeds"), row, strict=True)))
     return rows
 
@@ -53,21 +53,21 @@ def plot(drawn: list[Drawn], path: Path, title: str) -> None:
     names = list(drawn[0].scores)
     figure, axes = plt.subplots(len(names), 2, figsize=(9, 3.4 * len(names)), squeeze=False, sharex=True, sharey="row")
     for row, score in zip(axes, names, strict=True):
-        for ax, way in zip(row, ORDERS, strict=True):
+        for ax, order in zip(row, ORDERS, strict=True):
             for method, colour in STYLES.items():
-                own = [d for d in drawn if (d.method, d.order) == (method, way)]
-                seeds = sorted({d.seed for d in own})
-                lines = np.array([np.mean([d.scores[score] for d in own if d.seed == s], 0) for s in seeds])
+                curves = [d for d in drawn if (d.method, d.order) == (method, order)]
+                seeds = sorted({d.seed for d in curves})
+                lines = np.array([np.mean([d.scores[score] for d in curves if d.seed == s], 0) for s in seeds])
                 mean, half = lines.mean(0), np.array([half_width(v) for v in lines.T])
                 x = np.linspace(0, 1, len(mean))
                 ax.plot(x, mean, color=colour, label=method, linewidth=1.8)
                 ax.fill_between(x, mean - half, mean + half, color=colour, alpha=0.13, linewidth=0)
-            what = "most important first" if way == "positive" else "least important first"
-            ax.set_title(f"{way} perturbation: {what}", fontsize=10)
+            what = "most important first" if order == "positive" else "least important first"
+            ax.set_title(f"{order} perturbation: {what}", fontsize=10)
             ax.grid(alpha=0.25)
         row[0].set_ylabel(score.replace("_", " "))
     for ax in axes[-1]:
-        ax.set_xlabel("share of concepts removed")
+        ax.set_xlabel("fraction of concepts removed")
     axes[0, 1].legend(fontsize=8)
     figure.suptitle(title, fontsize=11)
     figure.tight_layout()
@@ -83,11 +83,11 @@ def main(settings: Settings) -> None:
     settings.out.mkdir(parents=True, exist_ok=True)
     rows = points(drawn)
     write_csv(settings.out / "curves.csv", rows, tuple(rows[0]))
-    found = area_table(drawn)
-    write_csv(settings.out / "areas.csv", found, tuple(found[0]))
+    table = area_table(drawn)
+    write_csv(settings.out / "areas.csv", table, tuple(table[0]))
     about = f"{settings.model}: {len(groups)} sets of clips x {settings.seeds} seeds, {settings.held_out} clips a curve"
     plot(drawn, settings.out / "figure4.png", about)
-    for row in found:
+    for row in table:
         print("{score:16} {method:24} {order:9} {area:8.3f} ± {half_width:.3f}".format(**row))
 
 

@@ -1,4 +1,4 @@
-"""Damages thousands of files that `vtcd convert` reads, and tells what became of them.
+"""Damages thousands of files that `vtcd convert` reads, and reports the results.
 
     python scripts/fuzz_converters.py --files 2000 --seed 0
 
@@ -25,9 +25,7 @@ MAX_GROWTH = 128 * 2**20
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description="Damages files that `vtcd convert` reads, and tells what became of them."
-    )
+    parser = argparse.ArgumentParser(description="Damages files that `vtcd convert` reads, and reports the results.")
     parser.add_argument("--files", type=int, default=2000, help="damaged files in all")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -35,7 +33,7 @@ def main() -> int:
     sys.path.insert(0, str(ROOT))
     import numpy as np
 
-    from tests.converters.mutations import mutate, subjects, truncations
+    from tests.converters.files.mutations import mutate, subjects, truncations
 
     rng = np.random.default_rng(options.seed)
     tracemalloc.start()
@@ -53,7 +51,7 @@ def main() -> int:
 
 
 def _run(found: list, whole: list[bytes], jobs: list[tuple[int, bytes]]) -> int:
-    from tests.converters.mutations import fate
+    from tests.converters.files.mutations import fate
 
     outcomes: dict[str, Counter] = {subject.name: Counter() for subject in found}
     slowest, largest, failures = (0.0, ""), (0, ""), 0

@@ -1,12 +1,15 @@
 """Kills a ranking again and again, and compares what it ends with to a ranking that was left alone.
 
-    python scripts/kill_runs.py --kills 20 --seed 0
+    python scripts/kill_runs.py --kills 20 --seed 0 --toy-kills 5
 
 Two runs begin with the same concepts. `vtcd rank` does one of them without interruption. In the other it is killed
 (SIGKILL) at moments drawn at random from the whole of its duration: while it starts, in the middle of blocks of masks,
 while it makes its tables, and while it writes them (on a disk made slow); each time it is called again. Between kills
 every block on the disk must be whole. At the end all arrays and tables of the two runs must be equal, byte for byte,
 and no block may have been computed twice; else the exit code is 1.
+
+The same is then done to whole runs of the toy method of docs/adding_a_method.md, killed at any moment, with all files
+compared: what holds for one job holds for all.
 """
 
 from __future__ import annotations
@@ -27,10 +30,11 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from tests.cli.processes import differing, kill, ranked_blocks, results, start, wait_until  # noqa: E402
+from tests.cli.tiny import tree  # noqa: E402
 from vtcd_jax.runs import checksum, read_events  # noqa: E402
 
 SETTINGS = ("--hold-out", "0", "--scores", "log_probability", "accuracy")
-PHASES = ((0.1, "start"), (0.75, "blocks"), (0.9, "tables"), (1.0, "writing"))  # shares of the kills, summed up
+PHASES = ((0.1, "start"), (0.75, "blocks"), (0.9, "tables"), (1.0, "writing"))  # cumulative fractions of the kills
 TABLES = ("importance.csv", "convergence.csv")
 
 
@@ -48,6 +52,7 @@ class Times:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Kills a ranking again and again, and compares what it ends with.")
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--toy-kills", type=int, default=5, help="kills of the toy method's run")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--model", default="world-videomae")
     parser.add_argument("--clips", default="world:6")
@@ -69,19 +74,42 @@ def main() -> int:
         files = len(results(whole))
     print(f"{time.monotonic() - begun:.0f} s in all; blocks that were computed twice: {len(twice)}")
     print(f"{options.kills} kills, {files} files, {f'{len(wrong)} differ: {wrong}' if wrong else 'all bytes equal'}")
-    return int(bool(wrong or twice))
+    return int(bool(wrong or twice) or not kill_toy(options.toy_kills, random.Random(options.seed)))
 
 
-def finish(*arguments: object) -> None:
+def kill_toy(kills: int, draws: random.Random) -> bool:
+    """Whether a run of the toy method, killed so many times, ends with the bytes of one that was left alone."""
+    with tempfile.TemporaryDirectory() as folder:
+        toy, whole, killed = (Path(folder, name) for name in ("toy", "whole", "killed"))
+        begun = time.monotonic()
+        finish("brightness", 12, "--out", whole, disk=0.1, toy=toy)
+        seconds, done = time.monotonic() - begun, 0
+        while done < kills:
+            process = start("brightness", 12, "--out", killed, "--resume", disk=0.1, toy=toy)
+            time.sleep(draws.uniform(0.3, 1) * seconds)
+            code, _, stderr = kill(process)
+            if code and code != -signal.SIGKILL:
+                sys.exit(f"vtcd brightness failed: {stderr}")
+            done += code == -signal.SIGKILL
+            if code == 0:  # it had ended before
+                shutil.rmtree(killed)
+        finish("brightness", 12, "--out", killed, "--resume", toy=toy)
+        a, b = tree(whole), tree(killed)
+        wrong = [name for name in {*a, *b} if a.get(name) != b.get(name)]
+    print(f"toy: {kills} kills, {len(a)} files, {f'{len(wrong)} differ: {wrong}' if wrong else 'all bytes equal'}")
+    return not wrong
+
+
+def finish(*arguments: object, disk: float = 0, toy: Path | None = None) -> None:
     """Runs ``vtcd ARGUMENTS`` to its end."""
-    process = start(*arguments)
+    process = start(*arguments, disk=disk, toy=toy)
     said = process.communicate()
     if process.returncode:
         sys.exit(f"vtcd {arguments[0]} failed: {said[1]}")
 
 
 def rank_whole(run: Path) -> Times:
-    """Ranks without interruption, and tells how long what takes."""
+    """Ranks without interruption, and measures the time of its phases."""
     before, begun = len(read_events(run)), time.time()
     finish("rank", run)
     ended, events = time.time(), read_events(run)[before:]
@@ -100,7 +128,7 @@ def kill_again_and_again(run: Path, kills: int, times: Times, draws: random.Rand
     kept: dict[Path, int] = {}
     done = 0
     while done < kills:
-        phase = next(name for share, name in PHASES if done < share * kills)
+        phase = next(name for fraction, name in PHASES if done < fraction * kills)
         moment = MOMENTS[phase](run, times, draws, done / kills)
         begun, process = time.monotonic(), start("rank", run, disk=0.3 if phase == "writing" else 0)
         wait_until(process, moment)
@@ -121,24 +149,24 @@ def kill_again_and_again(run: Path, kills: int, times: Times, draws: random.Rand
 Moment = Callable[[], bool]
 
 
-def while_starting(run: Path, times: Times, draws: random.Random, share: float) -> Moment:
+def while_starting(run: Path, times: Times, draws: random.Random, fraction: float) -> Moment:
     return _after(lambda: True, draws.random() * times.start)
 
 
-def between_blocks(run: Path, times: Times, draws: random.Random, share: float) -> Moment:
+def between_blocks(run: Path, times: Times, draws: random.Random, fraction: float) -> Moment:
     """Later blocks from kill to kill, and at any moment of a block."""
     first, last = PHASES[0][0], PHASES[1][0]
-    least = round((share - first) / (last - first) * 0.95 * times.blocks)
+    minimum = round((fraction - first) / (last - first) * 0.95 * times.blocks)
     opened = _opened(run)
-    return _after(lambda: opened() and len(ranked_blocks(run)) >= least, draws.random() * times.block)
+    return _after(lambda: opened() and len(ranked_blocks(run)) >= minimum, draws.random() * times.block)
 
 
-def while_tables_are_made(run: Path, times: Times, draws: random.Random, share: float) -> Moment:
+def while_tables_are_made(run: Path, times: Times, draws: random.Random, fraction: float) -> Moment:
     opened = _opened(run)
     return _after(lambda: opened() and len(ranked_blocks(run)) == times.blocks, draws.random() * times.tables)
 
 
-def while_tables_are_written(run: Path, times: Times, draws: random.Random, share: float) -> Moment:
+def while_tables_are_written(run: Path, times: Times, draws: random.Random, fraction: float) -> Moment:
     name, left = draws.choice(TABLES), set(run.glob(".*.part"))
     return lambda: bool(set(run.glob(f".{name}.*.part")) - left)
 

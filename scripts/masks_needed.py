@@ -4,7 +4,7 @@
     python scripts/masks_needed.py report --model world-videomae      # the table, from what has been measured
 
 Pools of masked passes are measured on a few held-out clips of the synthetic world and kept in ``--folder``. From a pool
-disjoint windows are read as if they were all there is, with every estimator that fits, and the ranking of the concepts
+disjoint windows are read as complete rankings, with every estimator that fits, and the ranking of the concepts
 is compared with the reference: least squares on 65,536 paired masks a clip, none of them in the window. "Needed" is the
 smallest number of passes from which on the mean over windows stays above the bar: Spearman 0.95 over all concepts, 9.5
 of the reference's top ten.
@@ -24,6 +24,7 @@ from scipy import stats
 from tqdm import tqdm
 
 import vtcd_jax as vtcd
+from vtcd_jax.ablation.design import Design, nothing_removed
 from vtcd_jax.ablation.engine import score_blocks, tasks
 from vtcd_jax.ablation.support import Support
 from vtcd_jax.base import files
@@ -31,7 +32,7 @@ from vtcd_jax.concepts import Concepts, load_concepts, save_concepts
 from vtcd_jax.data import Clips
 from vtcd_jax.data.inputs import seen_clips
 from vtcd_jax.importance.designs.hadamard import Hadamard
-from vtcd_jax.importance.designs.random import Design, Paired, Random, nothing_removed
+from vtcd_jax.importance.designs.random import Paired, Random
 from vtcd_jax.importance.estimation.estimators import from_rows
 from vtcd_jax.models import Model
 from vtcd_jax.scores.targets import find_targets
@@ -45,12 +46,12 @@ SMOOTH = {
 HARD = {"world-videomae": ("accuracy",), "world-tcow": ("iou",), "world-internvideo": ("accuracy",)}
 BARS = {"Spearman": 0.95, "top 10": 0.95}
 PART = 4096  # masks of a file
-DISCOVERY = 24  # clips that the concepts are found on; the first of them are ranked
+DISCOVERY = 24  # clips for discovery; the first of them are ranked
 
 
 @dataclass(frozen=True)
 class Common:
-    """What both commands share."""
+    """Settings of both commands."""
 
     model: str = "world-videomae"
     clips: int = 8
@@ -84,7 +85,7 @@ def designs(settings: Common, concepts: int) -> dict[str, Design]:
     """The pools; the released design plays all concepts, also those that a clip does not have."""
     keys = [jax.random.fold_in(jax.random.key(settings.seed), i) for i in range(5)]
     return {
-        "untouched": nothing_removed(concepts),
+        "unmodified": nothing_removed(concepts),
         "folded-hadamard": Hadamard(keys[0], 2 * settings.hadamard),
         "hadamard": Hadamard(keys[1], settings.hadamard, folded=False),
         "random": Random(keys[2], settings.random, players="all"),
@@ -96,8 +97,8 @@ def problem(settings: Common) -> tuple[Model, Clips, Concepts]:
     """The model, the ranked clips, and the concepts found on ``DISCOVERY`` clips."""
     model = vtcd.models.load(settings.model)
     p = model.preprocessing
-    config = vtcd.data.world.WorldConfig(size=p.height, frames=p.num_frames)
-    clips = seen_clips(model, vtcd.data.world.clips(DISCOVERY, seed=settings.seed, config=config, split="held-out"))
+    config = vtcd.world.WorldConfig(size=p.height, frames=p.num_frames)
+    clips = seen_clips(model, vtcd.world.clips(DISCOVERY, seed=settings.seed, config=config, split="held-out"))
     folder = settings.folder / settings.model
     try:
         concepts = load_concepts(folder)
@@ -117,12 +118,9 @@ def measure(settings: Measure) -> None:
             for first, path in pool_files(settings, pool, video, design.count(one.present()[0])):
                 if path.exists():
                     continue
-                starts = {t.start for t in tasks(design, one.present()) if first <= t.start < first + PART}
-                blocks = score_blocks(
-                    model, clips[[video]], one, design, score=names, targets=targets[[video]],
-                    skip=lambda _, start, starts=starts: start not in starts,
-                )  # fmt: skip
-                shown = tqdm(blocks, f"clip {video}, {pool} {first}", total=len(starts), mininterval=30)
+                todo = [task for task in tasks(design, one.present()) if first <= task.start < first + PART]
+                blocks = score_blocks(model, clips[[video]], one, design, todo, score=names, targets=targets[[video]])
+                shown = tqdm(blocks, f"clip {video}, {pool} {first}", total=len(todo), mininterval=30)
                 found = [block.scores for block in shown]
                 files.save_safetensors(path, {name: np.concatenate([b[name] for b in found]) for name in names}, {})
 
@@ -232,7 +230,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of every design: one score of the ranked clips, with its references and untouched values."""
+    """What is asked of every design: one score of the ranked clips, with its references and unmodified values."""
 
     score: str
     references: list[Reference]
@@ -294,7 +292,7 @@ def report(settings: Report) -> None:
     pools, rows = pools_of(settings, concepts, clips), []
     for score in (*SMOOTH[settings.model], *HARD.get(settings.model, ())):
         references = [Reference(pool, score) for pool in pools["paired"]]
-        baseline = np.array([pool.scores[score][0] for pool in pools["untouched"]])
+        baseline = np.array([pool.scores[score][0] for pool in pools["unmodified"]])
         asked = Question(score, references, baseline, settings.reference, settings.window // 2)
         print_reference(settings, asked, pools["paired"])
         sources = {kind: "paired" if kind.startswith("bernoulli") else kind.split(": ")[0] for kind in KINDS}

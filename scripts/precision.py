@@ -18,7 +18,7 @@ import numpy as np
 import tyro
 from masks_needed import HARD, SMOOTH, Common, compare, problem
 
-from vtcd_jax.ablation.engine import scores
+from vtcd_jax.ablation.scores import scores
 from vtcd_jax.ablation.support import Support
 from vtcd_jax.importance.cris import baselines, importance_from_scores, make_design
 from vtcd_jax.scores.targets import find_targets
@@ -47,7 +47,7 @@ def main(settings: Settings) -> None:
     runs = {"float32": (keys[0], "float32"), "bfloat16": (keys[0], "bfloat16"), "redrawn": (keys[1], "float32")}
     found, importance = {}, {}
     for name, (key, dtype) in runs.items():
-        untouched = baselines(model, clips, support, **asked, dtype=dtype)
+        unmodified = baselines(model, clips, support, **asked, dtype=dtype)
         design = make_design(DESIGN, key, settings.masks, concepts=concepts)
         scores(model, clips[[0]], only(support, 0), design, **asked | {"targets": asked["targets"][[0]]}, dtype=dtype)
         begun = perf_counter()
@@ -56,7 +56,7 @@ def main(settings: Settings) -> None:
         print(f"{settings.model}, {name}: {rate:.0f} passes a second")
         importance[name] = {
             score: importance_from_scores(
-                score, DESIGN, design, found[name][score], untouched[score], clips.hashes, support.present()
+                score, DESIGN, design, found[name][score], unmodified[score], clips.hashes, support.present()
             ).importance
             for score in asked["score"]
         }

@@ -20,13 +20,13 @@ from scipy import stats
 
 import vtcd_jax as vtcd
 from vtcd_jax import world
+from vtcd_jax.ablation.design import removal_order
 from vtcd_jax.concepts import Concepts, SlicConfig, random_groups
 from vtcd_jax.concepts.settings import Proposals
 from vtcd_jax.data import Clips
 from vtcd_jax.data.inputs import seen_clips
 from vtcd_jax.importance import Explicit, Importance, Support, find_targets, integrated_gradients, occlusion, scores
 from vtcd_jax.importance.curves import removal_counts
-from vtcd_jax.importance.designs.random import removal_order
 from vtcd_jax.models import Model
 from vtcd_jax.scores.functions import default_scores
 
@@ -113,9 +113,10 @@ def draw(
     for (method, way), found in curves(how, model, held, here, orders).items():
         yield Drawn(proposals, method, way, group, seed, found)
     if control:
-        dealt, dealt_here = (random_groups(c, k) for c, k in zip((concepts, here), jax.random.split(key), strict=True))
-        by = vtcd.importance.cris(model, ranked, dealt, score=smooth(model), masks=how.masks, key=key)
-        for (method, way), found in curves(how, model, held, dealt_here, {CONTROL: by.order()}).items():
+        pairs = zip((concepts, here), jax.random.split(key), strict=True)
+        groups, evaluated_groups = (random_groups(c, k) for c, k in pairs)
+        by = vtcd.importance.cris(model, ranked, groups, score=smooth(model), masks=how.masks, key=key)
+        for (method, way), found in curves(how, model, held, evaluated_groups, {CONTROL: by.order()}).items():
             yield Drawn(proposals, method, way, group, seed, found)
 
 

@@ -28,7 +28,7 @@ from vtcd_jax.concepts.settings import Proposals
 from vtcd_jax.concepts.tubelets.pooling import cell_counts
 from vtcd_jax.data import Clips
 from vtcd_jax.data.inputs import clip_inputs
-from vtcd_jax.models import Model, forward
+from vtcd_jax.models import Model, family_of, forward
 from vtcd_jax.runs.tables import write_csv
 
 MASKS = ("target", "target_whole", "occluder", "container")
@@ -60,8 +60,8 @@ def iou(found: np.ndarray, masks: np.ndarray) -> float:
 
 
 def own_masks(model: Model, clips: Clips) -> np.ndarray | None:
-    """bool [video, time, height, width, channel], what the untouched network says; None for classifiers."""
-    if "query" not in getattr(model.config, "needs", ()):
+    """bool [video, time, height, width, channel], what the unmodified network says; None for classifiers."""
+    if "query" not in family_of(model).needs:
         return None
     run = jax.jit(lambda m, inputs: forward(m, inputs)[0].masks)
     return np.stack([np.asarray(run(model, clip_inputs(model, clips, video)))[0] > 0 for video in range(len(clips))])

@@ -21,9 +21,9 @@ from vtcd_jax import models, world
 from vtcd_jax.data import Clips
 from vtcd_jax.models import Inputs, Model
 from vtcd_jax.models.families import videomae
-from vtcd_jax.models.tokenizer import Tokenizer
+from vtcd_jax.models.language.tokenizer import Tokenizer
 from vtcd_jax.training import Batch
-from vtcd_jax.training.auxiliary import mask_loss, mask_readouts, token_shares
+from vtcd_jax.training.auxiliary import mask_heads, mask_loss, token_fractions
 
 
 @dataclass(frozen=True)
@@ -74,12 +74,12 @@ def classifier(key: jax.Array) -> Model:
 def classifier_readouts(model: Model) -> dict[str, jax.Array]:
     """After the middle and after the last block."""
     depth = model.config.depth
-    return mask_readouts([f"block_{i}/resid_post" for i in (depth // 2 - 1, depth - 1)], model.config.width, MASK_KINDS)
+    return mask_heads([f"block_{i}/resid_post" for i in (depth // 2 - 1, depth - 1)], model.config.width, MASK_KINDS)
 
 
 def classifier_batch(seed: int, size: int) -> Batch:
     video, label, masks = world.training_batch(seed, size)
-    return Batch({"video": video, "label": label, "shares": token_shares(masks, (8, 6, 6))})
+    return Batch({"video": video, "label": label, "shares": token_fractions(masks, (8, 6, 6))})
 
 
 def classifier_loss(model: Model, readouts: Any, batch: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:

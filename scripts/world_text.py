@@ -21,13 +21,15 @@ from vtcd_jax import models, world
 from vtcd_jax.models import Inputs, Model
 from vtcd_jax.models.families import internvideo
 from vtcd_jax.models.families.clip import MEAN, STD
-from vtcd_jax.models.prompts import with_prompts
-from vtcd_jax.models.tokenizer import PIECES, WORD_END, Tokenizer, from_merges
+from vtcd_jax.models.language.prompts import with_prompts
+from vtcd_jax.models.language.tokenizer import PIECES, WORD_END, Tokenizer, from_merges
 from vtcd_jax.training import Batch
-from vtcd_jax.training.auxiliary import mask_loss, mask_readouts, token_shares
+from vtcd_jax.training.auxiliary import mask_heads, mask_loss, token_fractions
 from vtcd_jax.training.losses import contrastive
 from vtcd_jax.world import captions as world_sentences
-from vtcd_jax.world.generator import CLASSES, COLOURS, SHAPES, WorldClip
+from vtcd_jax.world.generator import WorldClip
+from vtcd_jax.world.motion import CLASSES
+from vtcd_jax.world.textures import COLOURS, SHAPES
 
 FRAMES, SIZE, CONTEXT = 8, 48, 24
 CONFIG = world.WorldConfig(size=SIZE, frames=FRAMES)
@@ -44,7 +46,7 @@ def tokenizer() -> Tokenizer:
     pairs = Pairs(BPE(end_of_word_suffix=WORD_END))
     pairs.pre_tokenizer = pre_tokenizers.Split(Regex(PIECES), "removed", invert=True)  # type: ignore[assignment]
     trainer = trainers.BpeTrainer(vocab_size=2000, end_of_word_suffix=WORD_END, show_progress=False)
-    pairs.train_from_iterator([s.lower() for s in world_sentences.every_sentence()], trainer)
+    pairs.train_from_iterator([s.lower() for s in world_sentences.all_sentences()], trainer)
     merges = json.loads(pairs.to_str())["model"]["merges"]
     return from_merges([tuple(merge) for merge in merges])
 
@@ -67,15 +69,15 @@ def matcher_readouts(model: Model) -> dict[str, dict[str, jax.Array]]:
     """now: the masks, from the frames' tokens.  near: the masks of the frames before and after, from what the
     extractors see, which teaches their convolutions to look along time."""
     width, extractors = model.config.width, len(model.config.extractor_blocks)
-    now = mask_readouts([f"block_{i}/resid_post" for i in (1, 3)], width, MASK_KINDS)
-    near = mask_readouts([f"extractor_{j + 1}/memory" for j in range(extractors)], width, 2 * MASK_KINDS)
+    now = mask_heads([f"block_{i}/resid_post" for i in (1, 3)], width, MASK_KINDS)
+    near = mask_heads([f"extractor_{j + 1}/memory" for j in range(extractors)], width, 2 * MASK_KINDS)
     return {"now": now, "near": near}
 
 
 def matcher_batch(seed: int, size: int) -> Batch:
     """Clips of trained combinations, a sentence for every class, and a caption for every clip."""
     drawn = world.training_clips(seed, round(MARGIN * size), CONFIG)
-    clips = [clip for clip in drawn if not world_sentences.kept_out(clip.label, clip.colour)][:size]
+    clips = [clip for clip in drawn if not world_sentences.held_out_colour(clip.label, clip.colour)][:size]
     rng = np.random.default_rng((seed, 7))
     ways = rng.integers(1 + world_sentences.TRAINED, size=len(CLASSES))
     classes = [CLASSES[i] if way == 0 else world_sentences.caption(i, way - 1) for i, way in enumerate(ways)]
@@ -87,7 +89,7 @@ def matcher_batch(seed: int, size: int) -> Batch:
         "label": np.array([c.label for c in clips], np.int32),
         "caption": ids(captions),
         "meaning": np.array(look, np.int32),
-        "shares": token_shares(masks, (FRAMES, SIZE // 8, SIZE // 8)),
+        "shares": token_fractions(masks, (FRAMES, SIZE // 8, SIZE // 8)),
     }
     return Batch(arrays, {"classes": ids(classes)})
 
@@ -129,7 +131,7 @@ def matcher_figures(model: Model, count: int, seed: int) -> dict[str, Any]:
     video = np.stack([c.video for c in clips])
     logits = np.concatenate([np.asarray(run(model, video[i : i + 50], features)) for i in range(0, count, 50)])
     label = np.array([c.label for c in clips])
-    rare = np.array([world_sentences.kept_out(c.label, c.colour) for c in clips])
+    rare = np.array([world_sentences.held_out_colour(c.label, c.colour) for c in clips])
     names, other, full = (
         logits[:, : len(classes)],
         logits[:, len(classes) : 2 * len(classes)],

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from beartype import beartype
+from beartype import BeartypeConf, beartype
+
+# As Python's type checkers have it, an int is taken where a float is asked for.
+_checked = beartype(conf=BeartypeConf(is_pep484_tower=True))
 
 
 def check(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -14,4 +17,4 @@ def check(function: Callable[..., Any]) -> Callable[..., Any]:
     Constructors of dataclasses are left alone: jax rebuilds a pytree around shapes, shardings or placeholders
     instead of arrays, and must be able to.
     """
-    return function if function.__name__ == "__init__" else beartype(function)
+    return function if function.__name__ == "__init__" else _checked(function)

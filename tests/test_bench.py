@@ -17,6 +17,8 @@ import pytest
 
 from vtcd_jax.models.families import videomae
 
+pytestmark = pytest.mark.compile
+
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 
 

@@ -174,6 +174,15 @@ def test_tests_run_in_parallel_by_default(dev: ModuleType, monkeypatch: pytest.M
     assert dev.pytest_arguments(["-n0", "-k", "slic"]) == ["-n0", "-k", "slic"]
 
 
+def test_quick_leaves_out_what_is_slow_or_compiled_long(dev: ModuleType, root: Path) -> None:
+    chosen = dev.pytest_arguments(["-n0", "--quick", "tests/data"])
+    assert chosen == ["-m", "not slow and not compile", "-n0", "tests/data"]
+    markers = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["tool"]["pytest"]["ini_options"]["markers"]
+    assert {"slow", "compile"} <= {marker.split(":")[0] for marker in markers}
+    with pytest.raises(dev.Usage, match="--quick and -m"):
+        dev.pytest_arguments(["--quick", "-m", "browser"])
+
+
 def pins(root: Path) -> dict[str, str]:
     lines = (root / "constraints.txt").read_text("utf-8").splitlines()
     return dict(line.split("==") for line in lines if line and not line.startswith("#"))

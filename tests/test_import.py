@@ -12,7 +12,19 @@ import pytest
 
 import vtcd_jax
 
-HEAVY = {"transformers", "orbax", "matplotlib", "torch", "av", "skimage", "scipy", "optax", "tyro", "jinja2"}
+HEAVY = {
+    "transformers",
+    "orbax",
+    "matplotlib",
+    "torch",
+    "av",
+    "skimage",
+    "scipy",
+    "optax",
+    "tyro",
+    "jinja2",
+    "tifffile",
+}
 
 
 def loaded_by(statement: str, folder: Path) -> set[str]:
@@ -33,7 +45,7 @@ def jax_alone(root: Path) -> set[str]:
     return loaded_by("import jax", root)
 
 
-@pytest.mark.parametrize("module", ["vtcd_jax", "vtcd_jax.models"])
+@pytest.mark.parametrize("module", ["vtcd_jax", "vtcd_jax.models", "vtcd_jax.data"])
 def test_import_loads_no_heavy_module(module: str, root: Path, jax_alone: set[str]) -> None:
     extra = loaded_by(f"import jax, {module}", root) - jax_alone
     assert not extra & HEAVY
@@ -47,7 +59,7 @@ def test_rooms_are_attributes() -> None:
     assert set(vtcd_jax.__all__) <= set(dir(vtcd_jax))
     assert vtcd_jax.models.load.__module__ == "vtcd_jax.models.store"
     with pytest.raises(AttributeError, match="modles"):
-        vtcd_jax.modles  # noqa: B018
+        vtcd_jax.modles  # noqa: B018  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def test_shapes_are_checked_in_every_room() -> None:

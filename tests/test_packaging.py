@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 
 PLACES = {"vtcd_jax": "vtcd_jax", "models": "vtcd_jax/models", "converters": "vtcd_jax/converters"}
+
+DISTRIBUTIONS = {"PIL": "pillow", "orbax": "orbax-checkpoint", "skimage": "scikit-image"}  # where the names differ
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +69,28 @@ def test_unpacked_wheel_imports_without_the_checkout(wheel: Path, tmp_path: Path
     command = [sys.executable, "-c", code]
     output = subprocess.check_output(command, env=environment, cwd=tmp_path, text=True)
     assert output.split() == [str(tmp_path / "vtcd_jax" / "models" / "__init__.py"), "1"]
+
+
+def imported(tree: ast.Module) -> set[str]:
+    """Top-level names of the packages that a module imports, wherever in it."""
+    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and not node.level}
+    return {name.split(".")[0] for name in names}
+
+
+def test_the_library_depends_on_what_it_imports_and_on_nothing_else(root: Path) -> None:
+    """Not by way of what another package happens to need; drawing with matplotlib is an extra.
+
+    chex and transformers are there for users: for their tests, and for Hugging Face folders."""
+    files = [path for place in PLACES for path in (root / place).rglob("*.py")]
+    names = {name for path in files for name in imported(ast.parse(path.read_text("utf-8")))}
+    foreign = {DISTRIBUTIONS.get(name, name) for name in names - {*sys.stdlib_module_names, "vtcd_jax"}}
+    project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
+    needed = {re.split("[<>=[]", line)[0] for line in project["dependencies"]}
+    assert foreign - {"matplotlib"} == needed - {"chex", "transformers"}
+
+
+def test_checks_also_run_on_the_oldest_jax_that_is_allowed(root: Path) -> None:
+    project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
+    (floor,) = (line.removeprefix("jax>=") for line in project["dependencies"] if line.startswith("jax>="))
+    assert f'jax: "jax=={floor}.*"' in (root / ".github" / "workflows" / "ci.yml").read_text("utf-8")

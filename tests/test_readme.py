@@ -1,4 +1,4 @@
-"""What the README shows is what works: its Python example runs, its commands exist."""
+"""What the README shows is what works: its Python example runs, its commands exist; all pages' links lead somewhere."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+DOCS = Path(__file__).resolve().parent.parent / "docs"
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -43,7 +44,14 @@ def test_both_commands_stand_in_the_readme(readme: str) -> None:
     assert "python3 scripts/dev.py test" in shell
 
 
-def test_links_to_files_lead_somewhere(readme: str, root: Path) -> None:
-    targets = re.findall(r"\]\((?!\w+:|#)([^)#]+)", readme)
-    assert targets
-    assert [target for target in targets if not (root / target).exists()] == []
+PAGES = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", *(f"docs/{p.name}" for p in DOCS.glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", sorted(PAGES))
+def test_links_to_files_lead_somewhere(page: str, root: Path) -> None:
+    targets = re.findall(r"\]\((?!\w+:|#)([^)#]+)", (root / page).read_text("utf-8"))
+    assert [target for target in targets if not (root / page).parent.joinpath(target).exists()] == []
+
+
+def test_the_readme_links_to_files(readme: str) -> None:
+    assert len(re.findall(r"\]\((?!\w+:|#)", readme)) > 5

@@ -3,9 +3,8 @@
     import vtcd_jax as vtcd
     model = vtcd.models.load(vtcd.models.names()[0])
 
-Rooms, each of which imports only those before it: ``models``, ``converters``, ``data`` and ``runs``,
-``concepts``, ``importance``, ``planted``, ``report``, and the command line ``cli``. A room is imported when it is first
-used, so that importing the package costs next to nothing.
+The package is a house of rooms, each of which imports only rooms below it (the map: CONTRIBUTING.md). A room is
+imported when it is first used, so that importing the package costs next to nothing.
 """
 
 from __future__ import annotations
@@ -16,10 +15,48 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from . import concepts, converters, data, importance, models, planted, report, runs
+    from . import (
+        ablation,
+        base,
+        cli,
+        concepts,
+        converters,
+        data,
+        devices,
+        features,
+        importance,
+        jobs,
+        models,
+        planted,
+        probes,
+        report,
+        runs,
+        scores,
+        training,
+        world,
+    )
 
 __version__ = "0.1.0"
-__all__ = ["concepts", "converters", "data", "importance", "models", "planted", "report", "runs"]
+__all__ = [
+    "ablation",
+    "base",
+    "cli",
+    "concepts",
+    "converters",
+    "data",
+    "devices",
+    "features",
+    "importance",
+    "jobs",
+    "models",
+    "planted",
+    "probes",
+    "report",
+    "runs",
+    "scores",
+    "training",
+    "world",
+]
 
 _HERE = Path(__file__).resolve().parent
 # In a checkout the rooms `models` and `converters` lie beside this package, not inside it as in a wheel.
@@ -27,10 +64,12 @@ if not (_HERE / "models").is_dir() and all((_HERE.parent / n).exists() for n in 
     __path__.append(str(_HERE.parent))
 
 
-def __getattr__(name: str) -> ModuleType:
-    if name in __all__:
-        return import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # editors would take every misspelt name for a room
+
+    def __getattr__(name: str) -> ModuleType:
+        if name in __all__:
+            return import_module(f"{__name__}.{name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
