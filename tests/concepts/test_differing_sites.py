@@ -73,7 +73,7 @@ def pyramid(config: PyramidConfig = PyramidConfig()) -> models.Model:
 def model():
     family = Family(PyramidConfig, Pyramid, lambda config: Preprocessing(4, 16, 16), "Pyramid")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(registry, "families", lambda: {"pyramid": family})
+        patch.setattr(registry, "all_families", lambda: {"pyramid": family})
         yield pyramid()
 
 
