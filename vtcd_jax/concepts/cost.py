@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from vtcd_jax.devices.cpu import cores
 from vtcd_jax.models import Model, sites
 
 from .clustering.number_of_concepts import choose_numbers, head_keys
@@ -29,7 +30,8 @@ def largest_site(model: Model, names: Sequence[str]) -> str:
 def segmentation_seconds(model: Model, name: str, config: SlicConfig) -> float:
     """Seconds of SLIC and pooling per head and clip, on random features, as many sites at a time as in a run."""
     site, size = check_sites(model, (name,))[name], volume_sizes(model, (name,), config)[name]
-    shape = (site.heads, *site.grid, site.channels)
+    heads = min(site.heads, cores())  # they run side by side, as many as there are cores
+    shape = (heads, *site.grid, site.channels)
     features = np.random.default_rng(0).normal(size=shape).astype(np.float32)
 
     def one(_: int) -> Any:
@@ -39,7 +41,7 @@ def segmentation_seconds(model: Model, name: str, config: SlicConfig) -> float:
     one(0)  # loads and compiles
     count = threads_of(None)
     with ThreadPoolExecutor(count) as threads:
-        return _seconds(lambda: list(threads.map(one, range(count)))) / count / site.heads
+        return _seconds(lambda: list(threads.map(one, range(count)))) / count / heads
 
 
 def factorisation_seconds(
