@@ -124,10 +124,10 @@ def preprocessing(config: EncoderConfig) -> Preprocessing:
     return Preprocessing(config.num_frames, config.image_size, config.image_size)
 
 
-class Classifier(Staged):
-    """Sites: ``embed``, ``block_i/…``, ``pooled`` and ``norm`` [batch, channel]."""
+class Blocks(Staged):
+    """Patches and blocks, without a head. Sites: ``embed``, ``block_i/…``."""
 
-    config: VideoMAEConfig
+    config: EncoderConfig
 
     def setup(self) -> None:
         c = self.config
@@ -135,14 +135,23 @@ class Classifier(Staged):
         for i in range(c.depth):
             block = Block(c.num_heads, c.mlp_ratio, c.norm_eps, key_bias=False, layer_scale=c.layer_scale)
             setattr(self, f"block_{i}", block)
-        self.head_norm = nn.LayerNorm(epsilon=c.head_norm_eps)
-        self.head_dense = nn.Dense(c.num_classes, kernel_init=KERNEL_INIT, name="head")
 
     def embed(self, inputs: Inputs, tap: Tap) -> Stream:
         return first_stream(embed_patches(self.patch_embed, self.config, inputs), tap)
 
     def block(self, stream: Stream, index: int, tap: Tap) -> Stream:
         return getattr(self, f"block_{index}")(stream, tap.scope(f"block_{index}"))
+
+
+class Classifier(Blocks):
+    """Sites: ``embed``, ``block_i/…``, ``pooled`` and ``norm`` [batch, channel]."""
+
+    config: VideoMAEConfig
+
+    def setup(self) -> None:
+        super().setup()
+        self.head_norm = nn.LayerNorm(epsilon=self.config.head_norm_eps)
+        self.head_dense = nn.Dense(self.config.num_classes, kernel_init=KERNEL_INIT, name="head")
 
     def head(self, stream: Stream, inputs: Inputs, tap: Tap) -> Output:
         pooled = tap("pooled", stream.x.mean((1, 2)))

@@ -14,12 +14,10 @@ from typing import Literal
 
 from flax import linen as nn
 
-from ..layers import Block, PatchEmbed
-from ..staged import Staged
 from ..streams import Stream, tap_tokens
 from ..taps import Tap
 from ..types import Family, Inputs, Output
-from .videomae import PAPER, EncoderConfig, embed_patches, first_stream, preprocessing
+from .videomae import PAPER, Blocks, EncoderConfig, preprocessing
 
 
 @dataclass(frozen=True)
@@ -34,25 +32,15 @@ class VideoMAEEncoderConfig(EncoderConfig):
     last_norm_eps: float = 1e-6
 
 
-class Encoder(Staged):
+class Encoder(Blocks):
     """Sites: ``embed``, ``block_i/…``, ``norm`` (of the tokens, or of their mean) and ``pooled`` [batch, channel]."""
 
     config: VideoMAEEncoderConfig
 
     def setup(self) -> None:
-        c = self.config
-        self.patch_embed = PatchEmbed(c.width, c.tubelet_size, c.patch_size)
-        for i in range(c.depth):
-            block = Block(c.num_heads, c.mlp_ratio, c.norm_eps, key_bias=False, layer_scale=c.layer_scale)
-            setattr(self, f"block_{i}", block)
-        if c.last_norm != "nowhere":
-            self.norm = nn.LayerNorm(epsilon=c.last_norm_eps)
-
-    def embed(self, inputs: Inputs, tap: Tap) -> Stream:
-        return first_stream(embed_patches(self.patch_embed, self.config, inputs), tap)
-
-    def block(self, stream: Stream, index: int, tap: Tap) -> Stream:
-        return getattr(self, f"block_{index}")(stream, tap.scope(f"block_{index}"))
+        super().setup()
+        if self.config.last_norm != "nowhere":
+            self.norm = nn.LayerNorm(epsilon=self.config.last_norm_eps)
 
     def head(self, stream: Stream, inputs: Inputs, tap: Tap) -> Output:
         place, x = self.config.last_norm, stream.x
