@@ -25,10 +25,10 @@ COLUMNS = {
     "p_null videos importance_present",
     "convergence.csv": "score masks correlation low high",
     "curves.csv": "score order removed fraction mean se",
-    "control.csv": "score area random_area advantage half_width passed random_masks",
+    "controls.csv": "control score area control_area advantage half_width passed control_masks",
     "areas.csv": "score order area se released_area",
     "layers.csv": "layer rank_share",
-    "overlaps.csv": "mask concept name miou se random_mean random_95",
+    "overlaps.csv": "mask concept name miou se centres_mean centres_95 groups_mean groups_95",
     "clips.csv": "clip sha256 role label target misclassified",
 }
 ARRAYS = ("concepts.safetensors", "concepts_labels.npz", "ranking.safetensors", "drawn.safetensors", "frames.npz")
@@ -72,15 +72,16 @@ def test_the_tables_agree_with_each_other(finished):
     assert {row["layer"] for row in read_csv(finished / "layers.csv")} == {"0", "1"}
 
 
-def test_the_control_says_whether_random_groups_are_worse(finished):
-    """A random network's concepts are not shown to be more than random groups, and the report says so in red."""
-    (row,) = read_csv(finished / "control.csv")
-    found = {name: float(row[name]) for name in ("area", "random_area", "advantage", "half_width", "random_masks")}
-    assert np.isclose(found["random_area"] - found["area"], found["advantage"], atol=1e-6) and found["random_masks"] > 0
-    assert row["passed"] == str(found["advantage"] > found["half_width"]).lower()
-    page = (finished / "report/index.html").read_text()
-    assert ("verdict failed" in page) == (row["passed"] == "false")
-    assert "random groups, most important first" in page
+def test_the_controls_say_whether_groups_without_learning_are_worse(finished):
+    """A random network's concepts are not shown to be better than random centres, and the report says so in red."""
+    rows, page = read_csv(finished / "controls.csv"), (finished / "report/index.html").read_text()
+    assert [row["control"] for row in rows] == ["random centres", "random groups"]
+    for row in rows:
+        area, control, gain, half = (float(row[n]) for n in ("area", "control_area", "advantage", "half_width"))
+        assert np.isclose(control - area, gain, atol=1e-6) and float(row["control_masks"]) > 0
+        assert row["passed"] == str(gain > half).lower()
+        assert f"{row['control']}, most important first" in page
+    assert page.count("verdict failed") == sum(row["passed"] == "false" for row in rows)
 
 
 def test_config_names_everything_the_results_depend_on(finished, model):

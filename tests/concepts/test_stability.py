@@ -10,8 +10,8 @@ from numpy.testing import assert_array_equal
 from tests.concepts.test_discovery import NMF, SIZES, make_clips
 from vtcd_jax import models
 from vtcd_jax.concepts import NmfConfig, discover, stability
+from vtcd_jax.concepts.evaluation.stability import matched
 from vtcd_jax.concepts.settings import ElbowRule
-from vtcd_jax.concepts.stability import matched
 from vtcd_jax.concepts.types import Concepts, Tubelets
 from vtcd_jax.models.families.videomae import VideoMAEConfig
 

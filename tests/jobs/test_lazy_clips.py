@@ -50,12 +50,12 @@ def test_every_step_gives_the_same_for_clips_in_memory_and_on_demand(network, bo
         gates = np.random.default_rng(0).integers(0, 2, (3, support.concepts)).astype(np.float32)
         passes = scores(network, clips, support, gates, score="logit", targets=targets, mode="resample")
         means = mean_values(network, clips, concepts.sites)
-        overlaps = best_overlaps(concepts, clips, concepts, clips, draws=1, key=0)
+        overlaps = best_overlaps(network, concepts, clips, concepts, clips, draws=1, key=0)
         save_frames(tmp_path / "frames.npz", clips, [2, 0])
         frames = load_frames(tmp_path / "frames.npz")
         results.append((
             [targets.label, concepts.dictionary, *concepts.ids.values(), *passes.values(), *means.values()],
-            [*(each.random for each in overlaps), *(frames[video] for video in sorted(frames))],
+            [*(d for each in overlaps for d in (each.centres, each.groups)), *(frames[v] for v in sorted(frames))],
             [misclassified(network, clips, targets), [(o.mask, o.concept, o.miou) for o in overlaps]],
         ))  # fmt: skip
     (first, second) = results

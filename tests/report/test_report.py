@@ -16,6 +16,7 @@ import pytest
 from vtcd_jax import report
 from vtcd_jax.base.errors import InputError
 from vtcd_jax.concepts import MaskOverlap
+from vtcd_jax.concepts.evaluation.mask_overlaps import upper
 from vtcd_jax.data.clips import Clips
 from vtcd_jax.models import describe
 from vtcd_jax.report import ShownClips, citations
@@ -95,8 +96,8 @@ def test_the_table_has_every_concept_in_order_of_importance(make, tmp_path):
 
 
 def overlap(mask: str, concept: int) -> MaskOverlap:
-    """An overlap of a half beside one draw of random groups."""
-    return MaskOverlap(mask, concept, 0.5, 0.02, np.array([0.2]))
+    """An overlap of a half beside one draw of each control."""
+    return MaskOverlap(mask, concept, 0.5, 0.02, np.array([0.3]), np.array([0.2]))
 
 
 def test_every_number_that_matters_is_printed(make, tmp_path):
@@ -111,7 +112,7 @@ def test_every_number_that_matters_is_printed(make, tmp_path):
     )
     assert len(titles) == len(data.concepts)
     assert data.curves is not None
-    for value in (*data.curves.areas, data.overlaps[0].miou, data.overlaps[0].random_95):
+    for value in (*data.curves.areas, data.overlaps[0].miou, upper(data.overlaps[0].centres)):
         assert f"{value:.3f}" in found.text
     for words in (
         "slic.n_segments",

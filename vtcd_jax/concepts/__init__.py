@@ -11,14 +11,15 @@ Discovery", CVPR, §4.
 """
 
 from .assignment import assign
-from .controls import random_groups
 from .dictionaries.convex_nmf import Factorization, convex_nmf
 from .discovery import discover
+from .evaluation.controls import nearest_centres, random_centres, random_groups
+from .evaluation.mask_overlaps import MaskOverlap, best_overlaps
+from .evaluation.overlaps import best_overlap, overlap, random_overlaps
+from .evaluation.stability import Stability, stability
 from .files.storage import load_concepts, save_concepts
-from .overlaps import MaskOverlap, best_overlap, best_overlaps, overlap, random_overlaps
 from .proposals import concept_sites
 from .settings import ElbowRule, NmfConfig, SlicConfig
-from .stability import Stability, stability
 from .tubelets.slic import slic
 from .types import Concepts, Tubelets
 
@@ -38,7 +39,9 @@ __all__ = [
     "convex_nmf",
     "discover",
     "load_concepts",
+    "nearest_centres",
     "overlap",
+    "random_centres",
     "random_groups",
     "random_overlaps",
     "save_concepts",

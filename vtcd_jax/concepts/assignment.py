@@ -1,14 +1,17 @@
-"""Known concepts on new clips: SLIC as in discovery, then codes on the fixed dictionary.
+"""Known concepts on new clips.
 
-Convex NMF labels the tubelets it was fitted to; it has no rule for others. A new tubelet gets the concept
-with the largest non-negative code among those of its head, codes being taken on dictionary rows of length
-one. Concepts of another method get that method's codes (``dictionaries.encode``).
+Tokens get the concept of the nearest mean (``tokens``). Tubelets are made by SLIC as in discovery. Convex NMF labels
+the tubelets it was fitted to; it has no rule for others. A new tubelet gets the concept with the largest non-negative
+code among those of its head, codes being taken on dictionary rows of length one. Concepts of another method get that
+method's codes (``dictionaries.encode``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +37,7 @@ from .proposals import (
     widest,
 )
 from .settings import Method, SlicConfig
+from .tokens import assign_tokens
 from .types import Concepts, Tubelets
 
 ASSIGN = Step("assign", "held-out concepts", "layer")
@@ -49,13 +53,18 @@ def assign(
 ) -> Concepts:
     """The same concepts (ids, names, dictionary) on new clips; a concept may have no tubelet there.
 
-    Weights are the deciding codes; silhouette and error are those of the new tubelets. SLIC settings are the
-    ones of discovery. Raises InputError for no clips, or a model whose sites do not fit the concepts.
+    Weights are the deciding codes; silhouette and error are those of the new tubelets. SLIC settings are those of
+    discovery. Concepts of tokens need no tubelets (``assign_tokens``) and have no silhouette. Raises InputError for
+    no clips, or a model whose sites do not fit the concepts.
     """
     if not len(clips):
         raise InputError("no clips to find concepts in")
     names, config = concepts.sites, slic_config(concepts)
     shapes = check_sites(model, names)
+    if concepts.centres is not None:
+        _check_fit(shapes, concepts.grid, concepts)
+        found = assign_tokens(model, clips, concepts, work=work)
+        return replace(found, silhouette=np.full(len(concepts), np.nan, np.float32), settings=_assigned(concepts))
     _check_fit(shapes, volume_sizes(model, names, config), concepts)
     tubelets, labels = segment(model, clips, names, config, workers=workers, work=work)
     assignment = np.full(len(tubelets), -1, np.int32)
@@ -82,7 +91,7 @@ def assign(
         silhouette=silhouette,
         error=error,
         converged=concepts.converged,
-        settings=concepts.settings | {"assigned": _CODES[_method(concepts)[0]]},
+        settings=_assigned(concepts),
         video_names=clips.names,
         video_hashes=clips.hashes,
         encoder=concepts.encoder,
@@ -118,6 +127,12 @@ _CODES = {
     "archetypes": "shares",
     "top-k": "encoder",
 }
+
+
+def _assigned(concepts: Concepts) -> dict[str, Any]:
+    """The settings, with the rule that gave new clips their concepts."""
+    rule = "nearest mean" if concepts.centres is not None else _CODES[_method(concepts)[0]]
+    return concepts.settings | {"assigned": rule}
 
 
 def _method(concepts: Concepts) -> tuple[Method, int]:

@@ -4,6 +4,7 @@
     choose/<key>-<site>-<head>      its number of concepts and where they start
     factorise/<key>-<site>-<head>   its factorisation
     stability/<key>-<site>-<head>   how much of each of its concepts other fits find again
+    tokens/<key>-<site>             the concepts of a clip's tokens
 
 A key is a hash of everything that the arrays depend on beside site and head: the network's sizes and weights, the clip
 (its pixels and query) or all clips, the settings, the seed. So a block never answers another question. On a CPU heads
@@ -23,7 +24,7 @@ from vtcd_jax.devices.cpu import cores, on_cpu
 from vtcd_jax.runs import Work
 from vtcd_jax.runs.blocks import Arrays
 
-STAGES = ("segment", "choose", "factorise", "stability")
+STAGES = ("segment", "choose", "factorise", "stability", "tokens")
 
 
 def each_head(

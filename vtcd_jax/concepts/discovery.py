@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from functools import partial
 from importlib.metadata import version
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -28,6 +28,7 @@ from .clustering.silhouettes import silhouette
 from .dictionaries import fit_heads, memberships
 from .dictionaries.convex_nmf import Factorization
 from .dictionaries.fitting import checked_for
+from .evaluation.stability import most_concepts, stability
 from .labels import Labels
 from .proposals import (
     Site,
@@ -43,7 +44,7 @@ from .proposals import (
     widest,
 )
 from .settings import NmfConfig, SlicConfig
-from .stability import most_concepts, stability
+from .tokens import assign_tokens, tubelet_means
 from .types import Concepts, Tubelets
 
 COUNT = Step("count", "number of concepts", "layer")
@@ -95,7 +96,8 @@ def discover(
     work:     keeps every head's tubelets of a clip, number, dictionary and stability as they are done; an equal call
               that was interrupted continues from there (``cache``).
 
-    Concepts that no tubelet chose are dropped and the others renumbered. Raises InputError for no clips,
+    Concepts that no tubelet chose are dropped and the others renumbered. With ``NmfConfig(assign="tokens")`` the tokens
+    then get concepts, and one may have no token. Raises InputError for no clips,
     unknown sites, features that are not finite, and features below zero with ``NmfConfig(method="nmf")``.
     """
     slic, nmf, key = slic or SlicConfig(), nmf or NmfConfig(), as_key(0 if key is None else key)
@@ -117,7 +119,11 @@ def discover(
         "versions": {name: version(name) for name in ("jax", "numpy", "scikit-image")},
     }
     concepts = _gather(found, tubelets, labels, shapes, settings, clips)
-    return concepts if not nmf.refits else _judged(concepts, nmf, key, work, question)
+    concepts = concepts if not nmf.refits else _judged(concepts, nmf, key, work, question)
+    if nmf.assign == "tubelets":
+        return concepts
+    centres = tubelet_means(tubelets, concepts.assignment, len(concepts))
+    return assign_tokens(model, clips, replace(concepts, centres=centres, origin=tubelets), work=work)
 
 
 def check_features(model: Model, clips: ClipSource, names: Sequence[str], nmf: NmfConfig) -> None:
@@ -249,7 +255,7 @@ def _gather(
     weights = np.zeros(len(tubelets), np.float32)
     largest = max(len(part.dictionary) for layer in found for part in layer)
     memberships = np.zeros((len(tubelets), largest), np.float32)
-    columns: dict[str, list] = {name: [] for name in ("site", "head", "number", "silhouette", "error", "converged")}
+    columns: dict[str, Any] = {name: [] for name in ("site", "head", "number", "silhouette", "error", "converged")}
     total = 0
     for s, layer in enumerate(found):
         for h, part in enumerate(layer):
@@ -264,7 +270,8 @@ def _gather(
     encoders = [part.encoder for layer in found for part in layer if part.encoder is not None]
     names, grid = tuple(shapes), {name: site.grid for name, site in shapes.items()}
     most = max(site.channels for site in shapes.values())
-    dtypes = {"site": "int32", "head": "int32", "number": "int32", "converged": "bool"}
+    dtypes: dict[str, str] = {"site": "int32", "head": "int32", "number": "int32", "converged": "bool"}
+    arrays: dict[str, Any] = {name: np.array(column, dtypes.get(name, "float32")) for name, column in columns.items()}
     return Concepts(
         sites=names,
         grid=grid,
@@ -281,5 +288,5 @@ def _gather(
         video_hashes=clips.hashes,
         encoder=widened(encoders) if encoders else None,
         channels={name: site.channels for name, site in shapes.items() if site.channels < most},
-        **{name: np.array(column, dtypes.get(name, "float32")) for name, column in columns.items()},
+        **arrays,
     )

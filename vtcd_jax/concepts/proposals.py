@@ -122,7 +122,7 @@ def segment(
                     where = np.full((len(found["label"]), 3), (s, h, video), np.int32)
                     rows.append((where, found["label"], found["size"], found["feature"]))
             work.progress(SEGMENT, video + 1, len(clips))
-    return _ordered(rows), Labels(sizes, {name: tuple(own) for name, own in labels.items()})
+    return ordered(rows)[0], Labels(sizes, {name: tuple(own) for name, own in labels.items()})
 
 
 def volume_sizes(model: Model, names: Sequence[str], config: SlicConfig) -> dict[str, Grid]:
@@ -195,14 +195,15 @@ def propose(
     )
 
 
-def _ordered(rows: list[tuple[np.ndarray, ...]]) -> Tubelets:
-    """Concatenates (where [n, 3] = site, head, video; label, size, feature) in the order (site, head, video, label)."""
+def ordered(rows: Sequence[tuple[np.ndarray, ...]]) -> tuple[Tubelets, np.ndarray]:
+    """Concatenates (where [n, 3] = site, head, video; label, size, feature) in the order (site, head, video, label);
+    and that order."""
     *columns, features = zip(*rows, strict=True)
     where, label, size = (np.concatenate(parts) for parts in columns)
     feature = widened(features)
     order = np.lexsort((label, where[:, 2], where[:, 1], where[:, 0]))
     site, head, video = (np.ascontiguousarray(column) for column in where[order].T)
-    return Tubelets(site, head, video, label[order], size[order], feature[order])
+    return Tubelets(site, head, video, label[order], size[order], feature[order]), order
 
 
 def widened(parts: Sequence[np.ndarray]) -> np.ndarray:

@@ -108,6 +108,9 @@ class NmfConfig:
     assignment: Literal["G", "H"] = "G"
     """A tubelet's concept is the largest entry of its row of G (convex weights: released) or column of H (codes). Only
     "convex-nmf" has such weights: the other methods go by their codes, whatever stands here."""
+    assign: Literal["tubelets", "tokens"] = "tubelets"
+    """What gets concepts, on the clips of discovery and on new ones: "tubelets", as in the paper; or "tokens", each by
+    the nearest of the means of the concepts' tubelets (``tokens``): tubelets then only serve to find the concepts."""
     form: Literal["auto", "gram", "features"] = "auto"
     """For "convex-nmf": "gram" is the released split of X Xᵀ; "features" needs no such matrix and takes other steps;
     "auto" is "gram" up to 2048 tubelets per head."""
@@ -130,6 +133,7 @@ class NmfConfig:
         if self.refits < 0:
             raise InputError(f"refits must be at least 0, got {self.refits}")
         _one_of("assignment", self.assignment, ("G", "H"))
+        _one_of("assign", self.assign, ("tubelets", "tokens"))
         _one_of("form", self.form, ("auto", "gram", "features"))
         for name in ("active", "max_steps", "restarts", "kmeans_steps"):
             if getattr(self, name) < 1:

@@ -20,7 +20,8 @@ from .labels import Grid, Labels
 
 @dataclass(frozen=True, eq=False)
 class Tubelets:
-    """Tubelets in the order (site, head, video, label).
+    """Tubelets in the order (site, head, video, label). Where tokens have concepts: regions, all tokens of a concept in
+    a clip; the SLIC label is then the concept's number - 1, and SLIC resolution that of the tokens (``tokens``).
 
     site, head, video: int32 [tubelet]; site is an index into ``Concepts.sites``.
     label:   int32 [tubelet], the SLIC label in that clip and head.
@@ -59,6 +60,8 @@ class Concepts:
     settings:   how they were found; JSON-able.
     video_names, video_hashes: the clips.
     encoder:    float32 [concept, channel], what new tubelets are multiplied with; None but for method "top-k".
+    centres:    float32 [concept, channel], the means that give tokens their concepts; None where tubelets have them.
+    origin:     the tubelets of discovery that the means are of; None where tubelets have concepts.
     channels:   site -> its number of channels, of sites that have fewer than the widest.
     stability_seeds, stability_clips: float32 [concept] in [0, 1], how much of it is found again with another seed, or
     on
@@ -85,6 +88,8 @@ class Concepts:
     video_names: tuple[str, ...] = ()
     video_hashes: tuple[str, ...] = ()
     encoder: np.ndarray | None = None
+    centres: np.ndarray | None = None
+    origin: Tubelets | None = None
     channels: Mapping[str, int] = field(default_factory=dict)
     stability_seeds: np.ndarray | None = None
     stability_clips: np.ndarray | None = None

@@ -8,7 +8,7 @@ from vtcd_jax.ablation import MODES, Explicit, Support, scores
 from vtcd_jax.devices.mesh import make_mesh
 from vtcd_jax.scores import SCORES, Context, Targets, find_targets, score_functions
 
-from .control import Control, control
+from .controls import Control, controls
 from .cris import Ranking, cris, importance_from_scores, rank
 from .curves import Curves, attribution_curve, in_layer, layer_importance, released_area, removal_curves
 from .designs import Bernoulli, Hadamard, LeaveOneOut, Paired, Random
@@ -37,7 +37,7 @@ __all__ = [
     "Support",
     "Targets",
     "attribution_curve",
-    "control",
+    "controls",
     "cris",
     "find_targets",
     "gradient_gate",

@@ -1,7 +1,7 @@
 """Rankings and curves as files of a run folder, read back as they were.
 
 ranking.safetensors    importance, nulls, convergence and interim analyses
-drawn.safetensors      curves, control, overlaps with true masks
+drawn.safetensors      curves, controls, overlaps with true masks
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vtcd_jax.concepts.overlaps import MaskOverlap
+from vtcd_jax.concepts.evaluation.mask_overlaps import MaskOverlap
 from vtcd_jax.runs.results import load_results, save_results
 
-from .control import Control
+from .controls import Control
 from .cris import Ranking
 from .curves import Curves
 from .estimation import Convergence, Importance, InterimAnalysis, Null
@@ -44,21 +44,21 @@ class CurveResults:
     """Curves of a run.
 
     curves:   one per score.
-    control:  None for a run without a control.
+    controls: none for a run without them.
     overlaps: with true masks, for clips that have them.
     """
 
     curves: tuple[Curves, ...]
-    control: Control | None
+    controls: tuple[Control, ...]
     overlaps: tuple[MaskOverlap, ...]
 
 
 def save_curves(
-    curves: Sequence[Curves], control: Control | None, overlaps: Sequence[MaskOverlap], folder: str | Path
+    curves: Sequence[Curves], controls: Sequence[Control], overlaps: Sequence[MaskOverlap], folder: str | Path
 ) -> None:
-    """Writes curves, control and overlaps into a folder."""
+    """Writes curves, controls and overlaps into a folder."""
     results = {f"curves/{i:02d}": curve for i, curve in enumerate(curves)}
-    results |= {} if control is None else {"control": control}
+    results |= {f"control/{i:02d}": control for i, control in enumerate(controls)}
     results |= {f"overlap/{i:02d}": overlap for i, overlap in enumerate(overlaps)}
     save_results(Path(folder) / DRAWN, results)
 
@@ -67,7 +67,7 @@ def load_curves(folder: str | Path) -> CurveResults:
     """Reads what ``save_curves`` wrote. Raises InputError for a missing or damaged file."""
     kinds = {"curves": Curves, "control": Control, "overlap": MaskOverlap}
     results = load_results(Path(folder) / DRAWN, kinds)
-    return CurveResults(_of("curves", results), results.get("control"), _of("overlap", results))
+    return CurveResults(_of("curves", results), _of("control", results), _of("overlap", results))
 
 
 def _of(kind: str, results: dict) -> tuple:

@@ -9,13 +9,13 @@ import numpy as np
 from vtcd_jax.concepts import Concepts
 from vtcd_jax.runs import Run, write_csv
 
-from .control import Control
+from .controls import Control
 from .cris import Ranking
 from .curves import Curves, released_area
 from .estimation import Convergence, Importance, InterimAnalysis, Null
 
 RANKING_FILES = ("importance.csv", "convergence.csv", "interim.csv", "ranking.safetensors")
-CURVE_FILES = ("curves.csv", "areas.csv", "control.csv", "layers.csv", "drawn.safetensors")
+CURVE_FILES = ("curves.csv", "areas.csv", "controls.csv", "layers.csv", "drawn.safetensors")
 
 
 def write_ranking(run: Run, concepts: Concepts, ranking: Ranking) -> None:
@@ -86,12 +86,15 @@ def write_curves(run: Run, curves: Sequence[Curves]) -> None:
     write_csv(run.path("areas.csv"), areas, ("score", "order", "area", "se", "released_area"))
 
 
-def write_control(run: Run, curves: Curves, control: Control) -> None:
-    """One row: areas, most important first, of the concepts and of random groups, and their difference."""
+def write_controls(run: Run, curves: Curves, controls: Sequence[Control]) -> None:
+    """A row per control: areas, most important first, of the concepts and of its groups, and their difference."""
     concepts = float(curves.areas[curves.orders.index("most-first")])
-    names = ("score", "area", "random_area", "advantage", "half_width", "passed", "random_masks")
-    values = (curves.score, concepts, control.area, control.advantage, control.half_width, control.passed)
-    write_csv(run.path("control.csv"), [dict(zip(names, (*values, control.masks), strict=True))], names)
+    columns = ("control", "score", "area", "control_area", "advantage", "half_width", "passed", "control_masks")
+    rows = []
+    for c in controls:
+        values = (c.kind, curves.score, concepts, c.area, c.advantage, c.half_width, c.passed, c.masks)
+        rows.append(dict(zip(columns, values, strict=True)))
+    write_csv(run.path("controls.csv"), rows, columns)
 
 
 def write_layers(run: Run, layers: Mapping[int, float]) -> None:

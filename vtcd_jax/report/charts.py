@@ -6,7 +6,7 @@ Each function returns one ``<svg>``. The page gives all numbers of the drawings 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,15 +39,15 @@ def bands(curves: Curves) -> tuple[np.ndarray, np.ndarray]:
     return curves.scores.mean(1), curves.scores.std(1, ddof=1) / math.sqrt(clips)
 
 
-def curve_chart(curves: Curves, title: str, control: np.ndarray | None = None) -> str:
+def curve_chart(curves: Curves, title: str, controls: Sequence[tuple[str, np.ndarray]] = ()) -> str:
     """Mean score over the fraction of concepts removed, one line per order, with its standard error over clips.
 
-    title: above the y axis.  control: float [step], mean score while random groups are removed.
+    title: above the y axis.  controls: (style, float [step]), mean scores while their groups are removed.
     """
     mean, error = bands(curves)
     values = curves.scores  # bands stay within the range of the scores, such as [0, 1]
     low, high = (np.clip(mean + sign * error, values.min(), values.max()) for sign in (-1, 1))
-    extra = [] if control is None else control.tolist()
+    extra = [float(value) for _, control in controls for value in control]
     marks = svg.ticks(min([float(low.min()), *extra]), max([float(high.max()), *extra]))
     x = svg.linear(0, 1, LEFT, WIDTH - RIGHT)
     y = svg.linear(marks[0], marks[-1], HEIGHT - BOTTOM, TOP)
@@ -61,10 +61,9 @@ def curve_chart(curves: Curves, title: str, control: np.ndarray | None = None) -
     for i in rows:
         outline = svg.points(across + across[::-1], [y(v) for v in (*high[i], *low[i][::-1])])
         parts.append(svg.element("polygon", points=outline, class_=f"band {order_style(curves.orders[i])[0]}"))
-    if control is not None:
-        parts.append(
-            svg.element("polyline", points=svg.points(across, [y(v) for v in control]), class_="curve control")
-        )
+    for style, control in controls:
+        path = svg.points(across, [y(v) for v in control])
+        parts.append(svg.element("polyline", points=path, class_=f"curve {style}"))
     for i in rows:
         path = svg.points(across, [y(v) for v in mean[i]])
         parts.append(svg.element("polyline", points=path, class_=f"curve {order_style(curves.orders[i])[0]}"))
@@ -149,17 +148,17 @@ def importance_bar(value: float, se_masks: float, se_videos: float, extent: tupl
     )  # fmt: skip
 
 
-def overlap_bar(miou: float, se: float, random: float, random_95: float) -> str:
-    """Mean IoU in [0, 1] as a bar with its error, over the control: its mean (line) and up to 95 % (shade)."""
+def overlap_bar(miou: float, se: float, control: float, control_95: float) -> str:
+    """Mean IoU in [0, 1] as a bar with its error, over a control: its mean and its 95 % quantile."""
     width, height = 240.0, 26.0
     x = svg.linear(0, 1, 4, width - 4)
     parts = [svg.element("rect", x=x(0), y=7, width=x(1) - x(0), height=12, class_="track")]
     parts.append(svg.element("rect", x=x(0), y=7, width=x(miou) - x(0), height=12, class_="value"))
     if math.isfinite(se):
         parts.append(svg.line(x(miou - se), 13, x(miou + se), 13, "thick"))
-    if math.isfinite(random_95):
-        parts.append(svg.line(x(random_95), 3, x(random_95), 23, "control dashed"))
-    parts.append(svg.line(x(random), 3, x(random), 23, "control"))
+    if math.isfinite(control_95):
+        parts.append(svg.line(x(control_95), 3, x(control_95), 23, "control dashed"))
+    parts.append(svg.line(x(control), 3, x(control), 23, "control"))
     return svg.element(
         "svg", "".join(parts), viewBox=f"0 0 {svg.fixed(width)} {svg.fixed(height)}", class_="errorbar wide",
         aria_hidden="true",

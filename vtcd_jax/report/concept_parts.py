@@ -11,7 +11,9 @@ import numpy as np
 
 from vtcd_jax.base.errors import InputError
 from vtcd_jax.base.files import write_text
+from vtcd_jax.concepts.evaluation.mask_overlaps import upper
 from vtcd_jax.data.encode import encode_video
+from vtcd_jax.importance.controls import CENTRES, GROUPS
 
 from . import charts, view
 from .frames import CLIPS_EACH, shown_concepts
@@ -85,7 +87,7 @@ def concept_parts(
     drawn = {
         "data": data,
         "curves": curves,
-        "control_text": control_text(data),
+        "controls": control_texts(data),
         "layer_chart": layer_chart,
         "convergence_chart": convergence_drawing(data),
     }
@@ -144,22 +146,30 @@ def curve_section(data: ReportData) -> dict[str, object] | None:
         (*charts.order_style(order), number(float(area), 3), view.plus_minus(float(se), 3))
         for order, area, se in zip(curves.orders, curves.areas, curves.areas_se, strict=True)
     ]
-    score, control = view.score_title(curves.score), data.control
-    if control is not None:
-        legend.append(("control", "random groups, most important first", number(control.area, 3), ""))
-    chart = charts.curve_chart(curves, score, None if control is None else control.scores.mean(0))
+    score = view.score_title(curves.score)
+    for control in data.controls:
+        legend.append((_STYLES[control.kind], f"{control.kind}, most important first", number(control.area, 3), ""))
+    chart = charts.curve_chart(curves, score, [(_STYLES[c.kind], c.scores.mean(0)) for c in data.controls])
     return {"chart": chart, "legend": legend, "clips": curves.scores.shape[1], "score": score}
 
 
-def control_text(data: ReportData) -> str:
-    """How the control was made, and its result."""
-    if data.control is None:
-        return ""
-    result = data.control.line()
-    return (
-        f"Random groups of the same tubelets, ranked with {data.control.masks:.0f} masks per clip and removed in the "
-        f"same way. {result[0].upper()}{result[1:]}."
-    )
+_STYLES = {CENTRES: "control", GROUPS: "control weak"}
+_MEANINGS = {
+    CENTRES: "as many tubelets of each head, drawn at random, are the centres; everything belongs to the nearest one",
+    GROUPS: "tubelets of each head in random groups of the same sizes",
+}
+
+
+def control_texts(data: ReportData) -> list[tuple[bool, str]]:
+    """For each control: whether it passed; how it was made and its result."""
+    return [
+        (
+            control.passed,
+            f"{control.kind.capitalize()} ({_MEANINGS[control.kind]}), ranked with {control.masks:.0f} masks per clip "
+            f"and removed in the same way. C{control.line()[1:]}.",
+        )
+        for control in data.controls
+    ]
 
 
 def convergence_drawing(data: ReportData) -> str:
@@ -177,9 +187,10 @@ def overlap_section(data: ReportData, rows: Sequence[view.Row]) -> list[dict[str
             "row": by_concept[overlap.concept],
             "miou": number(overlap.miou, 3),
             "se": view.plus_minus(overlap.se, 3),
-            "random": number(float(overlap.random.mean()), 3),
-            "random_95": number(overlap.random_95, 3),
-            "bar": charts.overlap_bar(overlap.miou, overlap.se, float(overlap.random.mean()), overlap.random_95),
+            "centres": number(float(overlap.centres.mean()), 3),
+            "centres_95": number(upper(overlap.centres), 3),
+            "groups": number(float(overlap.groups.mean()), 3),
+            "bar": charts.overlap_bar(overlap.miou, overlap.se, float(overlap.centres.mean()), upper(overlap.centres)),
         }
         for overlap in data.overlaps
     ]

@@ -57,7 +57,7 @@ class ReportData:
     target:      the explained class or mask; None for each clip's predicted class.
     seed:        of the whole run.
     curves:      removal curves; curves_note: on which clips they were drawn.
-    control:     random groups of tubelets, ranked and removed in the same way; None without a control.
+    controls:    groups that nothing was learned for, ranked and removed in the same way.
     convergence: rank correlation of independent halves of the masks, None with too few masks.
     layers:      layer -> mean normalised rank of its concepts, in [0, 1], in the order to draw them.
     overlaps:    overlaps of concepts with true masks; overlaps_note: on which clips, and how the control was drawn.
@@ -80,7 +80,7 @@ class ReportData:
     seed: int = 0
     curves: Curves | None = None
     curves_note: str = ""
-    control: Control | None = None
+    controls: tuple[Control, ...] = ()
     convergence: Convergence | None = None
     layers: Mapping[Any, float] = field(default_factory=dict)
     overlaps: tuple[MaskOverlap, ...] = ()

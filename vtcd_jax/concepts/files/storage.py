@@ -34,7 +34,7 @@ COLUMNS = (
 _CONCEPT_FIELDS = (
     "site", "head", "number", "dictionary", "assignment", "weights", "memberships", "silhouette", "error", "converged",
 )
-_OPTIONAL_FIELDS = ("encoder", "stability_seeds", "stability_clips")
+_OPTIONAL_FIELDS = ("encoder", "centres", "stability_seeds", "stability_clips")
 _TUBELET_FIELDS = ("site", "head", "video", "label", "size", "feature")
 _TEXT_FIELDS = ("sites", "settings", "video_names", "video_hashes")
 _GRIDS = ("grid", "slic_grid")  # of all sites together where they are equal, else site -> grid
@@ -48,6 +48,8 @@ def save_concepts(concepts: Concepts, folder: str | Path, prefix: str = "") -> N
     tensors = {name: getattr(concepts, name) for name in _CONCEPT_FIELDS}
     tensors |= {name: value for name in _OPTIONAL_FIELDS if (value := getattr(concepts, name)) is not None}
     tensors |= {f"tubelets/{name}": getattr(concepts.tubelets, name) for name in _TUBELET_FIELDS}
+    if concepts.origin is not None:
+        tensors |= {f"origin/{name}": getattr(concepts.origin, name) for name in _TUBELET_FIELDS}
     tensors |= {f"ids/{site}": concepts.ids[site] for site in concepts.sites}
     text = {name: getattr(concepts, name) for name in _TEXT_FIELDS}
     text |= {name: _shared(getattr(concepts, name)) for name in _GRIDS}
@@ -78,6 +80,8 @@ def load_concepts(folder: str | Path, prefix: str = "") -> Concepts:
         fields["channels"] = json.loads(metadata.get("channels", "{}"))
         labels = load_labels(Path(folder) / (prefix + LABELS), fields["slic_grid"])
         tubelets = Tubelets(**{name: tensors[f"tubelets/{name}"] for name in _TUBELET_FIELDS})
+        origin = {name: tensors[f"origin/{name}"] for name in _TUBELET_FIELDS if "centres" in tensors}
+        fields["origin"] = Tubelets(**origin) if origin else None
         ids = {site: tensors[f"ids/{site}"] for site in text["sites"]}
         fields |= {"settings": text["settings"], **{name: tensors.get(name) for name in _OPTIONAL_FIELDS}}
         return Concepts(**fields, tubelets=tubelets, ids=ids, labels=labels)

@@ -103,17 +103,17 @@ def ranking_costs(settings: RunSettings, inputs: VtcdInputs, rates: Rates) -> li
 
 
 def curve_costs(settings: RunSettings, inputs: VtcdInputs, rates: Rates) -> list[Cost]:
-    """The passes of the curves and of their control, and the report."""
+    """The passes of the curves and of their controls, and the report."""
     size, seconds = sizes(settings, inputs), rates.passes.seconds
     steps, evaluated = len(removal_counts(size.concepts, settings.steps)), size.held_out or size.clips
     curves = evaluated * (2 + settings.repeats) * steps
     control = 0
     if settings.control_masks:
-        control = size.clips * min(_per_clip(settings, size), settings.control_masks) + evaluated * steps
+        control = 2 * (size.clips * min(_per_clip(settings, size), settings.control_masks) + evaluated * steps)
     cards = settings.top * min(CLIPS_PER_CARD, size.clips)
     return [
         Cost("curves", curves * seconds, curves, note="--steps and --repeats bound them"),
-        Cost("control", control * seconds, control, note="--control-masks bounds them; 0: no control"),
+        Cost("controls", control * seconds, control, note="--control-masks bounds them; 0: no controls"),
         Cost("report", cards * rates.card, note="--top bounds its clips"),
     ]
 

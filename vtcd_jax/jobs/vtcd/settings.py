@@ -66,9 +66,9 @@ class RunSettings:
     repeats: int = 5
     """Random orders of the removal curves."""
     controls: int = 20
-    """Draws of random tubelet groups, for comparison with a concept's overlap with true masks."""
-    control_masks: int = 256
-    """Masked passes per clip for ranking the control (random groups of tubelets), at most --masks; 0: no control."""
+    """Draws of random centres and of random groups, for comparison with a concept's overlap with true masks."""
+    control_masks: int = 512
+    """Masked passes per clip for ranking each control (random centres, random groups), at most --masks; 0: none."""
     top: int = 12
     """Concepts shown with their clips in the report."""
     chunk: int | None = None
@@ -124,6 +124,5 @@ def demo_settings(clips: int = 72, masks: int = 256, seed: int = 0) -> RunSettin
         masks=masks,
         seed=seed,
         hold_out=1 / 3,
-        control_masks=min(masks, 128),
         nmf=NmfConfig(refits=1),
     )

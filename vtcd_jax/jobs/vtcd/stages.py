@@ -16,8 +16,8 @@ from vtcd_jax.concepts import Concepts, assign, best_overlaps, concept_sites, di
 from vtcd_jax.concepts.cache import STAGES as DISCOVERY_BLOCKS
 from vtcd_jax.concepts.files.storage import FILES as CONCEPT_FILES
 from vtcd_jax.concepts.files.tables import write_overlaps
-from vtcd_jax.importance import Ranking, control, make_design, rank, removal_curves, tables
-from vtcd_jax.importance.control import Sample
+from vtcd_jax.importance import Control, Ranking, controls, make_design, rank, removal_curves, tables
+from vtcd_jax.importance.controls import Sample
 from vtcd_jax.importance.cris import score_masks
 from vtcd_jax.importance.curves import layer_importance
 from vtcd_jax.importance.storage import load_curves, load_ranking, save_curves, save_ranking
@@ -123,7 +123,7 @@ RANK: Stage[RunSettings, VtcdInputs] = Stage(
 
 # -- curves -----------------------------------------------------------------------------------------------------------
 def _curves(context: Run) -> None:
-    """Curves of every score on the held-out clips (else the ranked ones), their control, and overlaps with true masks.
+    """Curves of every score on the held-out clips (else the ranked ones), their controls, and overlaps with true masks.
 
     Also saves the frames that the report shows, so that it needs no clips.
     """
@@ -136,27 +136,27 @@ def _curves(context: Run) -> None:
         steps=settings.steps, repeats=settings.repeats, key=stage_key(settings.seed, "curves"),
         targets=evaluated.targets, **passes_settings(context),
     )  # fmt: skip
-    control_result = None
+    compared: tuple[Control, ...] = ()
     if settings.control_masks:
-        control_result = control(
+        compared = controls(
             inputs.model, ranked, evaluated, curves[0], ranking.importance[0].baseline, design=settings.design_name,
             masks=min(settings.masks, settings.control_masks), ratio=settings.ratio,
             estimator=settings.estimator_name, key=stage_key(settings.seed, "control"), score=inputs.scores,
             **passes_settings(context),
         )  # fmt: skip
     overlaps = best_overlaps(
-        concepts, inputs.clips, evaluated.concepts, evaluated.clips, draws=settings.controls,
+        inputs.model, concepts, inputs.clips, evaluated.concepts, evaluated.clips, draws=settings.controls,
         key=stage_key(settings.seed, "overlaps"), work=context.work,
     )  # fmt: skip
     tables.write_curves(run, curves)
-    if control_result is not None:
-        tables.write_control(run, curves[0], control_result)
+    if compared:
+        tables.write_controls(run, curves[0], compared)
     layers = layer_importance(ranking.importance[0].order(), np.asarray(concepts.layers)[concepts.site])
     tables.write_layers(run, layers)
     write_overlaps(run.path("overlaps.csv"), concepts, overlaps)
     shown = shown_clips(concepts, ranking.importance[0], overlaps, top=settings.top)
     save_frames(run.path("frames.npz"), inputs.clips, shown)
-    save_curves(curves, control_result, overlaps, run.folder)
+    save_curves(curves, compared, overlaps, run.folder)
     run.event("curves drawn", {"clips": len(evaluated.clips), "held_out": inputs.held_out is not None})
 
 
@@ -177,12 +177,12 @@ def _curves_lines(result: Any, folder: Path) -> list[str]:
         areas = zip(curve.orders, curve.areas, curve.areas_se, strict=True)
         text = ", ".join(f"{order_style(order)[1]} {_with_error(area, error)}" for order, area, error in areas)
         lines.append(f"area under {curve.score.replace('_', ' ')}: {text}")
-    if result.control is not None:
-        lines.append(result.control.line())
+    lines += [control.line() for control in result.controls]
     for overlap in result.overlaps:
         lines.append(
             f"overlap with {overlap.mask.replace('_', ' ')}: mIoU {_with_error(overlap.miou, overlap.se)}, "
-            f"best of as many random groups {overlap.random.mean():.3f} (at most {overlap.random.max():.3f})"
+            f"best of as many random centres {overlap.centres.mean():.3f} (at most {overlap.centres.max():.3f}), "
+            f"random groups {overlap.groups.mean():.3f} (at most {overlap.groups.max():.3f})"
         )
     held_out = (folder / "held_out" / "concepts.csv").is_file()
     count = result.curves[0].scores.shape[1]

@@ -1,4 +1,4 @@
-"""The report of a run of VTCD: ranked concepts with their clips, curves, control, overlap with true masks.
+"""The report of a run of VTCD: ranked concepts with their clips, curves, controls, overlap with true masks.
 
 Everything is read from the run folder: concepts, ranking, curves, the table of clips, and the saved frames.
 """
@@ -71,12 +71,12 @@ def report_data(run: Folder, frames: Mapping[int, np.ndarray]) -> ReportData:
         target=_target(run),
         seed=run.settings["seed"],
         curves=run.drawn.curves[0],
-        control=run.drawn.control,
+        controls=run.drawn.controls,
         curves_note=f"Drawn on {where}.",
         layers=layer_importance(importance[0].order(), layer),
         overlaps=run.drawn.overlaps,
-        overlaps_note=f"Chosen on the ranked clips, measured on {where}; random: the best of as many groups of "
-        f"tubelets drawn at random within each head, chosen the same way, over {run.settings['controls']} draws.",
+        overlaps_note=f"Chosen on the ranked clips, measured on {where}; controls over "
+        f"{run.settings['controls']} draws.",
         baselines=_baselines(ranked, importance),
         notes=_notes(run, held_out),
         convergence=run.ranking.convergence.get(importance[0].score),

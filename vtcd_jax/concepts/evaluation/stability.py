@@ -17,16 +17,17 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
+from vtcd_jax.base.errors import InputError
 from vtcd_jax.base.random import permutation
 from vtcd_jax.runs import Step, Work
 from vtcd_jax.runs.blocks import Arrays
 
-from .cache import each_head, site_name
-from .clustering.number_of_concepts import cluster_heads, head_keys
-from .dictionaries import fit_heads, memberships
-from .proposals import padded_concepts, padded_features, padded_rows, padded_samples, widest
-from .settings import NmfConfig
-from .types import Concepts, Tubelets
+from ..cache import each_head, site_name
+from ..clustering.number_of_concepts import cluster_heads, head_keys
+from ..dictionaries import fit_heads, memberships
+from ..proposals import padded_concepts, padded_features, padded_rows, padded_samples, widest
+from ..settings import NmfConfig
+from ..types import Concepts, Tubelets
 
 
 class Stability(NamedTuple):
@@ -53,7 +54,10 @@ def stability(
     """Fits the dictionaries of all heads again: ``fits`` times with other seeds, and as often to half of the clips
     (with fewer than four clips not at all). nmf: the settings of discovery; work: as there.
     question: in the names of the blocks that are kept: a hash of all that they depend on.
+    Raises InputError for concepts of tokens, which have no tubelets; discovery judges before it gives them out.
     """
+    if concepts.centres is not None:
+        raise InputError("these are concepts of tokens; their stability is that of their tubelets, found by `discover`")
     every = np.ones(len(concepts.tubelets), bool)
     again = [_refit(concepts, every, k) for k in _keys(key, 0, fits)]
     for k in _keys(key, 1, fits if concepts.videos >= 4 else 0):

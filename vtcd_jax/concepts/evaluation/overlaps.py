@@ -8,7 +8,7 @@ Choose on one set of clips, judge on another: ``best_overlap``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,16 +17,11 @@ import numpy as np
 
 from vtcd_jax.base.errors import InputError
 from vtcd_jax.base.random import Seed, as_key
-from vtcd_jax.data.clips import ClipSource
-from vtcd_jax.data.same import check_same_clips
-from vtcd_jax.runs import Step, Work
 
+from ..tubelets.pooling import cell_counts
+from ..tubelets.resampling import nearest_index
+from ..types import Concepts
 from .controls import shuffled_assignment
-from .tubelets.pooling import cell_counts
-from .tubelets.resampling import nearest_index
-from .types import Concepts
-
-OVERLAPS = Step("overlaps", "overlap with masks", "mask")
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +48,7 @@ def overlap(concepts: Concepts, masks: np.ndarray) -> np.ndarray:
            empty mask is
     nan. Raises InputError when the number of clips differs.
     """
-    return _iou(concepts, concepts.assignment, label_counts(concepts, masks))
+    return iou(concepts, concepts.assignment, label_counts(concepts, masks))
 
 
 class LabelCounts(NamedTuple):
@@ -84,7 +79,7 @@ def label_counts(concepts: Concepts, masks: np.ndarray | Iterable[np.ndarray]) -
     return LabelCounts(inside, size, total)
 
 
-def _iou(concepts: Concepts, assignment: np.ndarray, counts: LabelCounts) -> np.ndarray:
+def iou(concepts: Concepts, assignment: np.ndarray, counts: LabelCounts) -> np.ndarray:
     """IoU [video, concept] when the tubelets are grouped by ``assignment``; nan where the mask is empty."""
     both = np.zeros((concepts.videos, len(concepts)))
     own = np.zeros_like(both)
@@ -131,17 +126,17 @@ def best_overlap(
     Both must hold the same concepts (as ``assign`` gives them, or ``random_groups`` of both). Clips whose
     mask is empty do not count. Raises InputError when the concepts differ or every mask of a set is empty.
     """
-    _check_same_concepts(choosing, judging)
-    return _best(overlap(choosing, choosing_masks), overlap(judging, judging_masks))
+    check_same_concepts(choosing, judging)
+    return best_of(overlap(choosing, choosing_masks), overlap(judging, judging_masks))
 
 
-def _check_same_concepts(choosing: Concepts, judging: Concepts) -> None:
+def check_same_concepts(choosing: Concepts, judging: Concepts) -> None:
     """Raises InputError for concepts that differ, though they may have the same names."""
     if choosing.names != judging.names or not np.array_equal(choosing.dictionary, judging.dictionary):
         raise InputError("the two sets hold different concepts; use `assign` for the second")
 
 
-def _best(first: np.ndarray, second: np.ndarray) -> Overlap:
+def best_of(first: np.ndarray, second: np.ndarray) -> Overlap:
     """The concept with the highest mean IoU in ``first`` [video, concept], and what it has in ``second``."""
     for name, values in (("choosing", first), ("judging", second)):
         if np.isnan(values).all():
@@ -169,12 +164,12 @@ def random_overlaps(
     In every draw both sets are grouped at random (see ``random_groups``), the best group is chosen on the first and
     judged on the second.
     """
-    _check_same_concepts(choosing, judging)
+    check_same_concepts(choosing, judging)
     counts = (label_counts(choosing, choosing_masks), label_counts(judging, judging_masks))
-    return _random((choosing, judging), counts, draws, as_key(key), within)
+    return random_kept((choosing, judging), counts, draws, as_key(key), within)
 
 
-def _random(
+def random_kept(
     sets: tuple[Concepts, Concepts], counts: tuple[LabelCounts, LabelCounts], draws: int, key: jax.Array, within: str
 ) -> np.ndarray:
     """float64 [draw]: what ``random_overlaps`` gives."""
@@ -182,66 +177,5 @@ def _random(
     for i in range(draws):
         keys = (jax.random.fold_in(key, 2 * i), jax.random.fold_in(key, 2 * i + 1))
         groups = [shuffled_assignment(c, k, within) for c, k in zip(sets, keys, strict=True)]
-        kept.append(_best(*(_iou(c, g, n) for c, g, n in zip(sets, groups, counts, strict=True))).held_out)
+        kept.append(best_of(*(iou(c, g, n) for c, g, n in zip(sets, groups, counts, strict=True))).held_out)
     return np.array(kept)
-
-
-@dataclass(frozen=True, eq=False)
-class MaskOverlap:
-    """The concept chosen on some clips for its overlap with a true mask, measured on others, beside random groups.
-
-    mask: its name.  concept: id.  miou, se: mean IoU with its standard error.
-    random: float64 [draw], mean IoU of the best of as many random groups of tubelets, chosen the same way.
-    """
-
-    mask: str
-    concept: int
-    miou: float
-    se: float
-    random: np.ndarray
-
-    @property
-    def random_95(self) -> float:
-        """The 95 % quantile over draws."""
-        return float(np.quantile(self.random, 0.95))
-
-
-def best_overlaps(
-    choosing: Concepts,
-    choosing_clips: ClipSource,
-    judging: Concepts,
-    judging_clips: ClipSource,
-    *,
-    draws: int,
-    key: Seed,
-    work: Work = Work(),
-) -> tuple[MaskOverlap, ...]:
-    """``best_overlap`` and its control for every true mask that both sets of clips have, but those that are empty in
-    all clips of a set.
-
-    clips: of each set, in the order of its concepts.  draws: of the random groups.  key: seed of the draws.
-    Raises InputError for other clips than those of the concepts.
-    """
-    _check_same_concepts(choosing, judging)
-    sets, clips = (choosing, judging), (choosing_clips, judging_clips)
-    for concepts, own in zip(sets, clips, strict=True):
-        check_same_clips("concepts", concepts.video_hashes, own, "use `assign` to find them in these clips")
-    names = [name for name in choosing_clips.mask_names if name in judging_clips.mask_names]
-    rows = []
-    for done, name in enumerate(names):
-        work.progress(OVERLAPS, done, len(names))
-        counts = (
-            label_counts(choosing, _masks(choosing_clips, name)),
-            label_counts(judging, _masks(judging_clips, name)),
-        )
-        if all(each.mask.any() for each in counts):
-            best = _best(*(_iou(c, c.assignment, n) for c, n in zip(sets, counts, strict=True)))
-            random = _random(sets, counts, draws, as_key(key), "head")
-            rows.append(MaskOverlap(name, best.concept, best.held_out, best.se, random))
-        work.progress(OVERLAPS, done + 1, len(names))
-    return tuple(rows)
-
-
-def _masks(clips: ClipSource, name: str) -> Iterator[np.ndarray]:
-    """A true mask of each clip, bool [time, height, width], one in memory at a time."""
-    return (clips.read([video]).masks[name][0] for video in range(len(clips)))

@@ -1,0 +1,1 @@
+"""Evaluation of concepts: overlap with true masks, stability under other fits, and controls."""
