@@ -47,14 +47,14 @@ def found(request, model):  # noqa: F811
 
 def test_centres_are_different_tubelets_of_the_concepts_head(found):
     concepts = found[1]
-    centres = random_centres(concepts, 5)
+    centres = random_centres(concepts, 5).centres
     source = concepts.tubelets if concepts.origin is None else concepts.origin
     for c, centre in enumerate(centres):
         own = (source.site == concepts.site[c]) & (source.head == concepts.head[c])
         assert (source.feature[own] == centre).all(1).any()
     assert len(np.unique(centres, axis=0)) == len(concepts)
-    assert not np.array_equal(centres, random_centres(concepts, 6))
-    np.testing.assert_array_equal(centres, random_centres(concepts, 5))
+    assert not np.array_equal(centres, random_centres(concepts, 6).centres)
+    np.testing.assert_array_equal(centres, random_centres(concepts, 5).centres)
 
 
 def test_everything_belongs_to_the_nearest_centre_on_old_and_new_clips(model, found):  # noqa: F811
@@ -72,7 +72,7 @@ def test_everything_belongs_to_the_nearest_centre_on_old_and_new_clips(model, fo
                 else:
                     x = np.stack([features(model, clips, v, (site,))[site][..., h, :] for v in range(len(clips))])
                     given = dealt.ids[site][..., h, 0]
-                apart = ((x[..., None, :].astype(np.float64) - centres[numbers]) ** 2).sum(-1)
+                apart = ((x[..., None, :].astype(np.float64) - centres.centres[numbers]) ** 2).sum(-1)
                 np.testing.assert_array_equal(numbers[apart.argmin(-1)], given)
 
 
@@ -107,3 +107,19 @@ def test_concepts_that_are_random_centres_are_not_told_from_the_control(model, f
         assert centres.kind == "random centres" and groups.kind == "random groups"
         gains.append(centres.advantage / abs(curves.scores[0, :, 0].mean() - curves.scores[0, :, -1].mean()))
     assert abs(np.mean(gains)) < 0.25
+
+
+def test_a_hierarchy_is_compared_with_as_many_nodes_over_random_centres(model, found):  # noqa: F811
+    first, concepts, other, _ = found
+    nmf = replace(NMF, assign="tubelets" if concepts.centres is None else "tokens", tree=0.5)
+    nmf = replace(nmf, elbow=replace(nmf.elbow, number=5))
+    tree = discover(model, first, slic=SLIC, nmf=nmf, key=0)
+    random = random_centres(tree, 1)
+    (dealt,) = nearest_centres(model, first, tree, [random])
+    assert dealt.leaves == tree.leaves and len(dealt) == len(tree) > tree.leaves
+    assert not np.array_equal(dealt.members, tree.members)
+    for head in range(2):
+        own = (tree.site == 0) & (tree.head == head)
+        assert dealt.members[own].any(1).all() and not dealt.members[own][:, ~own[: tree.leaves]].any()
+    (row,) = best_overlaps(model, tree, first, assign(model, other, tree), other, draws=2, key=2)
+    assert np.isfinite(row.centres).all() and np.isfinite(row.groups).all()

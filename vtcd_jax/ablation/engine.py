@@ -77,7 +77,7 @@ def score_blocks(
 
     def calls() -> Iterator[tuple[list[Task], DeviceBatch, jax.Array]]:
         for group in groups(pieces(), axis_size(mesh, VIDEO)):
-            gates = gates_of(group, design, clips, present, rows)
+            gates = gates_of(group, design, support, clips, present, rows)
             yield group, inputs.of([t.video for t in group], mesh), put(gates, mesh, P(VIDEO, MASK))
 
     def run(call: tuple[list[Task], DeviceBatch, jax.Array]) -> dict[str, jax.Array]:
@@ -131,11 +131,13 @@ def groups(todo: Iterable[Task], size: int) -> Iterator[list[Task]]:
         yield group + group[-1:] * (size - len(group))
 
 
-def gates_of(group: list[Task], design: Design, clips: ClipSource, present: np.ndarray, rows: int) -> np.ndarray:
+def gates_of(
+    group: list[Task], design: Design, support: Support, clips: ClipSource, present: np.ndarray, rows: int
+) -> np.ndarray:
     """float32 [task, row, column]; missing rows repeat the last, columns beyond the concepts are ones."""
     gates = []
     for video, start, stop in group:
-        rows_given = rows_of(design, clips.hashes[video], start, stop, present[video])
+        rows_given = rows_of(design, support, clips.hashes[video], start, stop, present[video])
         gates.append(np.pad(rows_given, ((0, rows - len(rows_given)), (0, 0)), mode="edge"))
     return padded_columns(np.stack(gates))
 

@@ -9,6 +9,8 @@ import numpy as np
 from vtcd_jax.ablation.design import Design, Explicit
 from vtcd_jax.models import InputError
 
+from .support import Support
+
 Gates = Design | np.ndarray | Sequence[Sequence[float]]
 """A design, or gates [mask, concept] (1 kept, 0 removed), the same for every clip."""
 
@@ -58,10 +60,10 @@ def check_gates(gates: np.ndarray, concepts: int) -> None:
         raise InputError("gates must be numbers, 0 (removed) to 1 (kept); some are NaN or infinite")
 
 
-def rows_of(design: Design, clip_hash: str, start: int, stop: int, present: np.ndarray) -> np.ndarray:
-    """float32 gates [stop - start, concept] of a clip, checked. present: bool [concept]."""
+def rows_of(design: Design, support: Support, clip_hash: str, start: int, stop: int, present: np.ndarray) -> np.ndarray:
+    """float32 gates [stop - start, concept] of a clip, checked, and closed under parts. present: bool [concept]."""
     rows = np.asarray(design.rows(clip_hash, start, stop, present), np.float32)
     check_gates(rows, len(present))
     if len(rows) != stop - start:
         raise InputError(f"the design gave {len(rows)} rows of gates instead of {stop - start}")
-    return rows
+    return support.closed(rows)

@@ -44,7 +44,7 @@ def block_names(
     names = []
     for video, start, stop in tasks:
         clip = question.clips.hashes[video]
-        gates = rows_of(design, clip, start, stop, present[video])
+        gates = rows_of(design, question.support, clip, start, stop, present[video])
         key = hashlib.sha256(of_clip[video] + gates.tobytes()).hexdigest()
         names.append(f"{step}/{clip[:16]}-{start:06d}-{key[:16]}")
     return names

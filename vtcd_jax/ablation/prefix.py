@@ -76,7 +76,7 @@ def prefix_blocks(
             if prepared is None or prepared[0] != task.video:
                 one = batch_of_one(jax.tree.map(lambda a: a[0], inputs.of([task.video])))
                 prepared = (task.video, _Clip.prepare(config, model, params, one))
-            rows = rows_of(design, clips.hashes[task.video], task.start, task.stop, present[task.video])
+            rows = rows_of(design, support, clips.hashes[task.video], task.start, task.stop, present[task.video])
             begin = first_blocks(rows, support, task.video, blocks, model.config.depth)
             for block in np.unique(begin):
                 same = np.flatnonzero(begin == block)

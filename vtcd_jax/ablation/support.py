@@ -40,17 +40,20 @@ class Support:
     ids, weight: as above (``weight`` may lack sites).
     concepts:    number of concepts.
     hashes:      of the clips, as ``Clips.hashes``, so that other clips are refused; empty where they are unknown.
+    parent:      int [concept], the concept that each is a part of, -1 for none; None without a hierarchy. Only leaves
+                 have tokens of their own (in ``ids``): a node that is removed removes its leaves (``closed``).
     """
 
     ids: Mapping[str, np.ndarray]
     concepts: int
     weight: Mapping[str, np.ndarray] = field(default_factory=dict)
     hashes: tuple[str, ...] = ()
+    parent: np.ndarray | None = None
 
     @classmethod
     def of(cls, concepts: Concepts) -> Support:
         """The tokens of concepts in their own clips."""
-        return cls(concepts.ids, len(concepts), hashes=tuple(concepts.video_hashes))
+        return cls(concepts.ids, len(concepts), hashes=tuple(concepts.video_hashes), parent=concepts.parent)
 
     def __post_init__(self) -> None:
         for site, ids in self.ids.items():
@@ -74,7 +77,7 @@ class Support:
         chosen = np.arange(len(self))[list(rows)]
         ids, weight = ({site: a[chosen] for site, a in of.items()} for of in (self.ids, self.weight))
         hashes = tuple(self.hashes[i] for i in chosen) if self.hashes else ()
-        return Support(ids, self.concepts, weight, hashes)
+        return Support(ids, self.concepts, weight, hashes, self.parent)
 
     def present(self) -> np.ndarray:
         """bool [video, concept]: whether the concept covers any token of the clip."""
@@ -82,7 +85,23 @@ class Support:
         for ids in self.ids.values():
             for video, volume in enumerate(ids):
                 present[video, np.unique(volume)] = True
-        return present[:, :-1]
+        present = present[:, :-1]
+        if self.parent is not None:
+            for concept in range(self.concepts):  # a part has a lower number than what it is a part of
+                if self.parent[concept] >= 0:
+                    present[:, self.parent[concept]] |= present[:, concept]
+        return present
+
+    def closed(self, gates: np.ndarray) -> np.ndarray:
+        """Gates [mask, concept] by which leaves alone are removed: each with all that it is a part of, others 1."""
+        if self.parent is None:
+            return gates
+        closed = np.array(gates)
+        for concept in range(self.concepts - 1, -1, -1):
+            if self.parent[concept] >= 0:
+                closed[:, concept] *= closed[:, self.parent[concept]]
+        closed[:, np.unique(self.parent[self.parent >= 0])] = 1
+        return closed
 
 
 def factors(

@@ -69,7 +69,7 @@ def assign(
     tubelets, labels = segment(model, clips, names, config, workers=workers, work=work)
     assignment = np.full(len(tubelets), -1, np.int32)
     weights = np.zeros(len(tubelets), np.float32)
-    memberships = np.zeros((len(tubelets), int(concepts.number.max())), np.float32)
+    memberships = np.zeros((len(tubelets), int(concepts.number[: concepts.leaves].max())), np.float32)
     silhouette, error = np.full((2, len(concepts)), np.nan, np.float32)
     for s, name in enumerate(names):
         _assign_site(s, shapes[name].heads, tubelets, concepts, assignment, weights, memberships, silhouette, error)
@@ -97,6 +97,7 @@ def assign(
         encoder=concepts.encoder,
         stability_seeds=concepts.stability_seeds,
         stability_clips=concepts.stability_clips,
+        parent=concepts.parent,
         channels=concepts.channels,
     )
 
@@ -154,11 +155,12 @@ def _assign_site(
 ) -> None:
     """Fills in the five result arrays for one site, all heads in one compiled call."""
     rows = padded_rows(tubelets, site, heads, padded_samples(widest(tubelets)))
-    own = [np.flatnonzero((concepts.site == site) & (concepts.head == head)) for head in range(heads)]
+    leaf = np.arange(len(concepts)) < concepts.leaves
+    own = [np.flatnonzero(leaf & (concepts.site == site) & (concepts.head == head)) for head in range(heads)]
     missing = [str(head) for head in range(heads) if not len(own[head])]
     if missing:
         raise InputError(f"no concepts for site {concepts.sites[site]}, head {', '.join(missing)}")
-    _, counts = np.unique(np.stack([concepts.site, concepts.head]), axis=1, return_counts=True)
+    counts = np.unique(np.stack([concepts.site, concepts.head])[:, leaf], axis=1, return_counts=True)[1]
     channels = concepts.width(site)
     most = padded_concepts(int(counts.max()))
     dictionary = _per_head(concepts.dictionary[:, :channels], own, most)
@@ -174,7 +176,8 @@ def _assign_site(
         assignment[rows[head, real]] = ids[chosen[head, real]]
         memberships[rows[head, real], : len(ids)] = codes[head, real, : len(ids)]
         weights[rows[head, real]] = codes[head, real, chosen[head, real]]
-        silhouette[ids], error[ids] = widths[head], errors[head]
+        of_head = (concepts.site == site) & (concepts.head == head)
+        silhouette[of_head], error[of_head] = widths[head], errors[head]
 
 
 def _per_head(values: np.ndarray, own: list[np.ndarray], most: int) -> np.ndarray:

@@ -29,6 +29,7 @@ from .dictionaries import fit_heads, memberships
 from .dictionaries.convex_nmf import Factorization
 from .dictionaries.fitting import checked_for
 from .evaluation.stability import most_concepts, stability
+from .hierarchy import with_tree
 from .labels import Labels
 from .proposals import (
     Site,
@@ -97,8 +98,8 @@ def discover(
               that was interrupted continues from there (``cache``).
 
     Concepts that no tubelet chose are dropped and the others renumbered. With ``NmfConfig(assign="tokens")`` the tokens
-    then get concepts, and one may have no token. Raises InputError for no clips,
-    unknown sites, features that are not finite, and features below zero with ``NmfConfig(method="nmf")``.
+    then get concepts, and one may have no token; with ``tree`` unions of concepts are concepts, too. Raises InputError
+    for no clips, unknown sites, features that are not finite, and features below zero with ``NmfConfig(method="nmf")``.
     """
     slic, nmf, key = slic or SlicConfig(), nmf or NmfConfig(), as_key(0 if key is None else key)
     names = concept_sites(model) if sites is None else (sites,) if isinstance(sites, str) else tuple(sites)
@@ -120,10 +121,12 @@ def discover(
     }
     concepts = _gather(found, tubelets, labels, shapes, settings, clips)
     concepts = concepts if not nmf.refits else _judged(concepts, nmf, key, work, question)
-    if nmf.assign == "tubelets":
-        return concepts
-    centres = tubelet_means(tubelets, concepts.assignment, len(concepts))
-    return assign_tokens(model, clips, replace(concepts, centres=centres, origin=tubelets), work=work)
+    if nmf.assign == "tokens":
+        means = tubelet_means(tubelets, concepts.assignment, len(concepts))
+        concepts = replace(concepts, centres=means, origin=tubelets)
+    if nmf.tree:
+        concepts = with_tree(concepts, tubelets, concepts.assignment, nmf.tree)
+    return concepts if concepts.centres is None else assign_tokens(model, clips, concepts, work=work)
 
 
 def check_features(model: Model, clips: ClipSource, names: Sequence[str], nmf: NmfConfig) -> None:

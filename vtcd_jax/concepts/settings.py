@@ -111,6 +111,8 @@ class NmfConfig:
     assign: Literal["tubelets", "tokens"] = "tubelets"
     """What gets concepts, on the clips of discovery and on new ones: "tubelets", as in the paper; or "tokens", each by
     the nearest of the means of the concepts' tubelets (``tokens``): tubelets then only serve to find the concepts."""
+    tree: float = 0.0
+    """A hierarchy in every head: inner nodes per concept, at most, that are concepts too (``hierarchy``); 0: none."""
     form: Literal["auto", "gram", "features"] = "auto"
     """For "convex-nmf": "gram" is the released split of X Xᵀ; "features" needs no such matrix and takes other steps;
     "auto" is "gram" up to 2048 tubelets per head."""
@@ -134,6 +136,8 @@ class NmfConfig:
             raise InputError(f"refits must be at least 0, got {self.refits}")
         _one_of("assignment", self.assignment, ("G", "H"))
         _one_of("assign", self.assign, ("tubelets", "tokens"))
+        if not 0 <= self.tree <= 1:
+            raise InputError(f"tree must lie in [0, 1] (inner nodes per concept), got {self.tree}")
         _one_of("form", self.form, ("auto", "gram", "features"))
         for name in ("active", "max_steps", "restarts", "kmeans_steps"):
             if getattr(self, name) < 1:

@@ -71,7 +71,7 @@ def assign_centres(
     """``assign_tokens`` for several sets of centres [concept, channel] in the place of the means; every clip passes
     through the network once."""
     every = [{name: _centres(concepts, s, one) for s, name in enumerate(concepts.sites)} for one in centres]
-    found = [_Tokens({name: [] for name in concepts.sites}, [], np.zeros((2, len(concepts)))) for _ in centres]
+    found = [_Tokens({name: [] for name in concepts.sites}, [], np.zeros((2, *_places(concepts)))) for _ in centres]
     for video in range(len(clips)):
         # Made when the first site asks for it: a clip whose sites are all known needs no forward pass.
         volumes: Volumes = cache(partial(features, model, clips, video, concepts.sites))
@@ -86,7 +86,7 @@ def assign_centres(
 
 class _Tokens(NamedTuple):
     """What is known of the clips so far: labels of a site's tokens, clip by clip; rows of regions; squared lengths that
-    the means leave over, and of the features, [2, concept]."""
+    the means leave over, and of the features, [2, site, head]."""
 
     labels: dict[str, list[np.ndarray]]
     rows: list[Row]
@@ -98,8 +98,7 @@ def _add_clip(tokens: _Tokens, centres: Mapping[str, Centres], video: int, block
         tokens.labels[name].append(block["label"])
         tokens.rows.extend(_regions(s, video, centres[name], block))
         for kind, values in enumerate((block["rest"], block["square"])):
-            for own, value in zip(centres[name].concept, values, strict=True):
-                tokens.squares[kind, own[own >= 0]] += value
+            tokens.squares[kind, s, : len(values)] += values
 
 
 def _as_concepts(clips: ClipSource, concepts: Concepts, centres: Mapping[str, Centres], tokens: _Tokens) -> Concepts:
@@ -107,7 +106,7 @@ def _as_concepts(clips: ClipSource, concepts: Concepts, centres: Mapping[str, Ce
     labels = {name: np.stack(own) for name, own in tokens.labels.items()}
     memberships = np.zeros((len(regions), int(concepts.number.max())), np.float32)
     memberships[np.arange(len(regions)), regions.label] = weights
-    rest, square = tokens.squares
+    rest, square = tokens.squares[:, concepts.site, concepts.head]
     return replace(
         concepts,
         slic_grid=concepts.grid,
@@ -123,17 +122,22 @@ def _as_concepts(clips: ClipSource, concepts: Concepts, centres: Mapping[str, Ce
     )
 
 
+def _places(concepts: Concepts) -> tuple[int, int]:
+    """Sites, and the most heads of any."""
+    return len(concepts.sites), int(concepts.head.max()) + 1
+
+
 def _centres(concepts: Concepts, site: int, means: np.ndarray) -> Centres:
     """The means [concept, channel] of a site, head by head."""
-    heads = int(concepts.head[concepts.site == site].max()) + 1
-    own = [np.flatnonzero((concepts.site == site) & (concepts.head == head)) for head in range(heads)]
+    sites, head = concepts.site[: concepts.leaves], concepts.head[: concepts.leaves]
+    own = [np.flatnonzero((sites == site) & (head == h)) for h in range(int(head[sites == site].max()) + 1)]
     used = np.array([len(ids) for ids in own], np.int32)
     most = padded_concepts(int(used.max()))
-    by_head = np.zeros((heads, most, concepts.width(site)), np.float32)
-    concept = np.full((heads, most), -1, np.int32)
-    for head, ids in enumerate(own):
-        by_head[head, : len(ids)] = means[ids, : concepts.width(site)]
-        concept[head, : len(ids)] = ids
+    by_head = np.zeros((len(own), most, concepts.width(site)), np.float32)
+    concept = np.full((len(own), most), -1, np.int32)
+    for h, ids in enumerate(own):
+        by_head[h, : len(ids)] = means[ids, : concepts.width(site)]
+        concept[h, : len(ids)] = ids
     return Centres(by_head, used, concept)
 
 

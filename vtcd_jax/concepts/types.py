@@ -62,6 +62,8 @@ class Concepts:
     encoder:    float32 [concept, channel], what new tubelets are multiplied with; None but for method "top-k".
     centres:    float32 [concept, channel], the means that give tokens their concepts; None where tubelets have them.
     origin:     the tubelets of discovery that the means are of; None where tubelets have concepts.
+    parent:     int32 [concept], the concept that each is a part of, -1 for none; None without a hierarchy. Those with
+                tubelets of their own, the leaves, come first; the others are unions of them (``hierarchy``).
     channels:   site -> its number of channels, of sites that have fewer than the widest.
     stability_seeds, stability_clips: float32 [concept] in [0, 1], how much of it is found again with another seed, or
     on
@@ -90,6 +92,7 @@ class Concepts:
     encoder: np.ndarray | None = None
     centres: np.ndarray | None = None
     origin: Tubelets | None = None
+    parent: np.ndarray | None = None
     channels: Mapping[str, int] = field(default_factory=dict)
     stability_seeds: np.ndarray | None = None
     stability_clips: np.ndarray | None = None
@@ -139,15 +142,31 @@ class Concepts:
         unique = len(set(self.layers)) == len(self.sites)
         return self.layers if numbered and unique else (None,) * len(self.sites)
 
+    @cached_property
+    def leaves(self) -> int:
+        """Number of leaves; all concepts without a hierarchy."""
+        return len(self) if self.parent is None else len(self) - len(np.unique(self.parent[self.parent >= 0]))
+
+    @cached_property
+    def members(self) -> np.ndarray:
+        """bool [concept, leaf]: the leaves that each concept consists of; a leaf is its own."""
+        members = np.eye(len(self), self.leaves, dtype=bool)
+        if self.parent is not None:
+            for leaf in range(self.leaves):
+                node = leaf
+                while (node := int(self.parent[node])) >= 0:
+                    members[node, leaf] = True
+        return members
+
     def present(self) -> np.ndarray:
         """bool [video, concept]: has the clip a tubelet of the concept?"""
-        found = np.zeros((self.videos, len(self)), bool)
+        found = np.zeros((self.videos, self.leaves), bool)
         found[self.tubelets.video, self.assignment] = True
-        return found
+        return np.matmul(found, self.members.T, dtype=np.float32) > 0
 
     def count(self) -> np.ndarray:
         """int64 [concept]: its number of tubelets."""
-        return np.bincount(self.assignment, minlength=len(self))
+        return self.members @ np.bincount(self.assignment, minlength=self.leaves)
 
     def spread(self) -> np.ndarray:
         """float64 [concept] in [0, 1]: clips that have it, per tubelet; 0 without tubelets."""
@@ -155,7 +174,8 @@ class Concepts:
 
     def size(self) -> np.ndarray:
         """int64 [concept]: voxels of its tubelets at SLIC resolution."""
-        return np.bincount(self.assignment, weights=self.tubelets.size, minlength=len(self)).astype(np.int64)
+        voxels = np.bincount(self.assignment, weights=self.tubelets.size, minlength=self.leaves)
+        return self.members @ voxels.astype(np.int64)
 
     def best_clips(self, concept: int, count: int) -> np.ndarray:
         """int64 [at most count]: the clips that show a concept most, by weight times size of its tubelets there.
@@ -165,7 +185,7 @@ class Concepts:
         """
         if not 0 <= concept < len(self):
             raise InputError(f"concept {concept} is out of range; there are {len(self)}")
-        rows = self.assignment == concept
+        rows = self.members[concept, self.assignment]
         video, size = self.tubelets.video[rows], self.tubelets.size[rows].astype(np.float64)
         weighted = np.bincount(video, weights=size * self.weights[rows], minlength=self.videos)
         voxels = np.bincount(video, weights=size, minlength=self.videos)
@@ -178,7 +198,7 @@ class Concepts:
         """
         site, head = self.sites[self.site[concept]], int(self.head[concept])
         wanted = np.zeros((self.videos, 256), bool)
-        rows = self.assignment == concept
+        rows = self.members[concept, self.assignment]
         wanted[self.tubelets.video[rows], self.tubelets.label[rows]] = True
         chosen = range(self.videos) if videos is None else videos
         return np.stack([wanted[video][self.labels.volume(site, video, head)] for video in chosen])

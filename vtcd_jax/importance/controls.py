@@ -30,7 +30,7 @@ from vtcd_jax.runs import Step, Work
 from vtcd_jax.scores import Targets
 
 from .cris import importance_from_scores
-from .curves import Curves
+from .curves import Curves, leaves_of
 from .named_designs import make_design
 
 CONTROL, CONTROL_CURVE = Step("control", "control", "pass"), Step("control-curve", "control curve", "pass")
@@ -126,7 +126,7 @@ def controls(
             curves.score, design, masking, passes[curves.score], baseline, ranked.clips.hashes, support.present(),
             estimator=estimator,
         )  # fmt: skip
-        removals = removal_order(importance.order(), curves.removed)
+        removals = removal_order(leaves_of(importance.order(), known.members), curves.removed, len(known))
         passes = scores(
             model, evaluated.clips, Support.of(new), removals, targets=evaluated.targets, step=CONTROL_CURVE,
             score=names, **settings,

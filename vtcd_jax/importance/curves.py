@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import jax
 import numpy as np
 from jax.sharding import Mesh
+from jaxtyping import Bool, Int
 
 from vtcd_jax.ablation import Support, removal_order, scores
 from vtcd_jax.base.random import Seed, as_key, permutation
@@ -32,8 +33,8 @@ class Curves:
     """Scores along the removal of concepts.
 
     score:    its name.
-    removed:  int [step], concepts removed, from 0 to all.
-    fraction: float [step], fraction of the concepts removed, in [0, 1].
+    removed:  int [step], concepts removed, from 0 to all; of a hierarchy: leaves.
+    fraction: float [step], fraction of the concepts (leaves) removed, in [0, 1].
     orders:   names of the curves: "most-first" (most important first), "least-first", "random".
     scores:   float64 [order, video, step]; "random" is the mean over the random orders.
     random:   float64 [repeat, video, step], the random orders separately.
@@ -117,14 +118,15 @@ def removal_curves(
 ) -> tuple[Curves, ...]:
     """``attribution_curve`` for several scores from the same passes."""
     order = checked_order(order, len(concepts))
-    counts = removal_counts(len(order), steps)
-    gates = curve_gates(order, counts, repeats, key, len(concepts))
+    removed = leaves_of(order, concepts.members)
+    counts = removal_counts(len(removed), steps)
+    gates = curve_gates(order, counts, repeats, key, concepts.members)
     passes = scores(
         model, clips, Support.of(concepts), gates, score=score, targets=targets, mode=mode, chunk=chunk, mesh=mesh,
         dtype=dtype, step=CURVES, work=work,
     )  # fmt: skip
-    curves = [curves_from_scores(name, counts, len(order), values, repeats) for name, values in passes.items()]
-    if len(order) < len(concepts):
+    curves = [curves_from_scores(name, counts, len(removed), values, repeats) for name, values in passes.items()]
+    if len(removed) < concepts.leaves:
         unknown = np.full(len(ORDERS), np.nan)
         curves = [replace(curve, areas=unknown, areas_se=unknown) for curve in curves]
     return tuple(curves)
@@ -156,18 +158,38 @@ def in_layer(order: np.ndarray, concepts: Concepts, layer: int) -> np.ndarray:
     return order[np.asarray(concepts.layers)[concepts.site[order]] == layer]
 
 
+def leaves_of(order: Int[np.ndarray, "rank"], members: Bool[np.ndarray, "concept leaf"]) -> Int[np.ndarray, "place"]:
+    """The leaves that an order of concepts removes, each once, where the first concept that has it stands.
+
+    Leaves of a node stand in their own order, then by number. Without a hierarchy it is the order itself.
+    """
+    rank = np.full(len(members), len(order))
+    rank[order] = np.arange(len(order))
+    first = np.where(members[order], np.arange(len(order))[:, None], len(order)).min(0)
+    leaves = np.flatnonzero(first < len(order))
+    return leaves[np.lexsort((leaves, rank[leaves], first[leaves]))]
+
+
 def curve_gates(
-    order: np.ndarray, counts: np.ndarray, repeats: int, key: Seed, concepts: int | None = None
+    order: np.ndarray,
+    counts: np.ndarray,
+    repeats: int,
+    key: Seed,
+    members: Bool[np.ndarray, "concept leaf"] | None = None,
 ) -> np.ndarray:
     """float32 gates [(2 + repeats) · step, concept]: most important first, least, then random.
 
-    concepts: number of all concepts, where ``order`` has fewer. Raises InputError as ``checked_order`` does.
+    counts:  int [step], leaves removed: no token counts twice, and a node's removal is that of its leaves.
+    members: of all concepts, where ``order`` has fewer or there is a hierarchy; None: each is a leaf of its own.
+    Raises InputError as ``checked_order`` does.
     """
-    order, root = checked_order(order, len(order) if concepts is None else concepts), as_key(key)
+    members = np.eye(len(order), dtype=bool) if members is None else members
+    order, root = checked_order(order, len(members)), as_key(key)
     if repeats < 1:
         raise InputError(f"--repeats {repeats} must be at least 1 (random orders)")
     randoms = [order[permutation(jax.random.fold_in(root, i), len(order))] for i in range(repeats)]
-    return np.concatenate([removal_order(o, counts, concepts).gates for o in (order, order[::-1], *randoms)])
+    orders = (leaves_of(one, members) for one in (order, order[::-1], *randoms))
+    return np.concatenate([removal_order(one, counts, len(members)).gates for one in orders])
 
 
 def curves_from_scores(name: str, counts: np.ndarray, concepts: int, scores: np.ndarray, repeats: int) -> Curves:

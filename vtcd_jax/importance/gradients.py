@@ -110,6 +110,7 @@ def _along(
     estimates = []
     for video in range(len(clips)):
         slopes = slopes_at(config, inputs, video, present[video], path[0])
+        slopes = slopes[:, : concepts.leaves] @ concepts.members.T  # a node's gate is that of all its leaves
         estimates.append(Estimate(np.where(present[video], path[1] @ slopes, 0.0), np.zeros(len(concepts)), 1.0))
         work.progress(GRADIENTS, video + 1, len(clips))
     baseline = baselines(model, clips, support, score=score, targets=targets, mode=mode, dtype=dtype)

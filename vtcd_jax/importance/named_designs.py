@@ -9,11 +9,12 @@ from vtcd_jax.base.errors import InputError
 from vtcd_jax.base.random import Seed, as_key
 from vtcd_jax.concepts import Concepts
 
-from .designs import Bernoulli, Hadamard, LeaveOneOut, Paired, Random
+from .designs import Bernoulli, Hadamard, LeaveOneOut, Levels, Paired, Random
 from .designs.random import check_ratio, removed_count
 from .estimation.estimators import ESTIMATORS, ORIGINALS
 
 DESIGNS = ("folded-hadamard", "hadamard", "paired", "bernoulli", "random", "heads", "leave-one-out")
+NESTED = ("folded-hadamard", "heads", "leave-one-out")  # designs that know a hierarchy of concepts
 UNBALANCED = ("bernoulli", "random")  # designs that can remove another fraction than a half
 
 
@@ -21,7 +22,8 @@ def make_design(
     name: str, key: Seed, masks: int, *, concepts: Concepts, ratio: float = 0.5, estimator: str | None = None
 ) -> Design:
     """A design by name. For "paper" and "released", "random" is that of the originals: absent concepts are removed
-    too, and every mask removes equally many.
+    too, and every mask removes equally many. For a hierarchy of concepts "folded-hadamard" has a block for each of its
+    levels (``designs.levels``).
 
     Raises InputError for an unknown name, for a ratio other than a half where the design has none, for one that removes
     no concept, and for an estimator that does not fit the design.
@@ -30,6 +32,8 @@ def make_design(
         raise InputError(f"unknown design {name!r}; known: {', '.join(DESIGNS)}")
     check_design_ratio(name, ratio)
     check_estimator(name, estimator)
+    if concepts.parent is not None and name not in NESTED:
+        raise InputError(f"a hierarchy of concepts is ranked by --design {', '.join(NESTED)}; {name!r} knows none")
     key = as_key(key)
     if name == "random" and estimator in ORIGINALS:
         removed_count(len(concepts), ratio)
@@ -42,6 +46,8 @@ def make_design(
         return Paired(key, masks)
     if name == "leave-one-out":
         return LeaveOneOut(len(concepts))
+    if concepts.parent is not None and name == "folded-hadamard":
+        return Levels(key, masks, concepts.parent)
     groups = head_groups(concepts) if name == "heads" else None
     return Hadamard(key, masks, folded=name != "hadamard", groups=groups)
 

@@ -63,6 +63,8 @@ def occlusion(
 
 def soft_support(concepts: Concepts) -> Support:
     """A support in which every token belongs to all concepts of its head, with the membership of its tubelet."""
+    if concepts.parent is not None:
+        raise InputError("soft occlusion knows no hierarchy of concepts; discover them without one (--nmf.tree 0)")
     memberships, numbers = concepts.memberships, int(concepts.number.max())
     if memberships.shape[1] < numbers:
         raise InputError("these concepts carry no memberships of tubelets; discover them again")

@@ -8,8 +8,8 @@ random groups    a weaker control: groups of tubelets, drawn at random for every
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import jax
 import numpy as np
@@ -20,45 +20,67 @@ from vtcd_jax.data.clips import ClipSource
 from vtcd_jax.models import Model
 from vtcd_jax.runs import Work
 
+from ..hierarchy import parents
 from ..proposals import token_ids
 from ..tokens import assign_centres
-from ..types import Concepts
+from ..types import Concepts, Tubelets
 
 
-def random_centres(concepts: Concepts, key: Seed) -> np.ndarray:
-    """float32 [concept, channel]: for each head as many of its tubelets as it has concepts, drawn without replacement.
+@dataclass(frozen=True, eq=False)
+class RandomCentres:
+    """A dictionary that learns nothing.
+
+    centres: float32 [leaf, channel], of the leaves of the concepts it stands beside.
+    parent:  int32 [concept], the same number of inner nodes, of Ward's tree over the centres; None without a hierarchy.
+    """
+
+    centres: np.ndarray
+    parent: np.ndarray | None = None
+
+
+def random_centres(concepts: Concepts, key: Seed) -> RandomCentres:
+    """For each head as many of its tubelets as it has leaves, drawn without replacement.
 
     concepts: of discovery (``assign`` loses the tubelets that concepts of tubelets were found in).
     """
     source = concepts.tubelets if concepts.origin is None else concepts.origin
     draw = _generator(key)
-    centres = np.zeros_like(concepts.dictionary)
-    for site, head in sorted(set(zip(concepts.site.tolist(), concepts.head.tolist(), strict=True))):
-        own = np.flatnonzero((concepts.site == site) & (concepts.head == head))
+    centres = np.zeros_like(concepts.dictionary[: concepts.leaves])
+    for site, head, own in _heads(concepts):
         tubelets = np.flatnonzero((source.site == site) & (source.head == head))
         centres[own] = source.feature[draw.permutation(tubelets)[: len(own)]]
-    return centres
+    if concepts.parent is None:
+        return RandomCentres(centres)
+    sizes = np.bincount(_nearest(concepts, source, centres), minlength=len(centres))
+    return RandomCentres(centres, parents(concepts, centres, np.maximum(sizes, 1))[0])
 
 
 def nearest_centres(
-    model: Model, clips: ClipSource, concepts: Concepts, centres: Sequence[np.ndarray], *, work: Work = Work()
+    model: Model, clips: ClipSource, concepts: Concepts, centres: Sequence[RandomCentres], *, work: Work = Work()
 ) -> list[Concepts]:
-    """For each set of centres [concept, channel], concepts of the same numbers on the clips of ``concepts``: what
-    had concepts, tokens or tubelets, gets that of the nearest centre of its head.
+    """For each set of centres, concepts of the same numbers on the clips of ``concepts``: what had concepts, tokens or
+    tubelets, gets that of the nearest centre of its head.
 
     Dictionary and quality belong to the real concepts and are kept only as placeholders.
     """
     if concepts.centres is not None:
-        found = assign_centres(model, clips, concepts, centres, work=work)
-        return [replace(one, settings=concepts.settings | {"control": "random centres"}) for one in found]
-    return [_regrouped(concepts, nearest_centre(concepts, one), "random centres") for one in centres]
+        found = assign_centres(model, clips, concepts, [one.centres for one in centres], work=work)
+        settings = concepts.settings | {"control": "random centres"}
+        return [replace(each, parent=one.parent, settings=settings) for each, one in zip(found, centres, strict=True)]
+    return [
+        _regrouped(replace(concepts, parent=one.parent), nearest_centre(concepts, one), "random centres")
+        for one in centres
+    ]
 
 
-def nearest_centre(concepts: Concepts, centres: np.ndarray) -> np.ndarray:
-    """int32 [tubelet]: the nearest centre of its head; the first of several."""
-    t, assignment = concepts.tubelets, np.empty_like(concepts.assignment)
-    for site, head in sorted(set(zip(concepts.site.tolist(), concepts.head.tolist(), strict=True))):
-        own = np.flatnonzero((concepts.site == site) & (concepts.head == head))
+def nearest_centre(concepts: Concepts, centres: RandomCentres) -> np.ndarray:
+    """int32 [tubelet]: the leaf whose centre is nearest to a tubelet of ``concepts``; the first of several."""
+    return _nearest(concepts, concepts.tubelets, centres.centres)
+
+
+def _nearest(concepts: Concepts, tubelets: Tubelets, centres: np.ndarray) -> np.ndarray:
+    t, assignment = tubelets, np.empty(len(tubelets), np.int32)
+    for site, head, own in _heads(concepts):
         rows = np.flatnonzero((t.site == site) & (t.head == head))
         apart = t.feature[rows].astype(np.float64)[:, None] - centres[own].astype(np.float64)
         assignment[rows] = own[(apart**2).sum(-1).argmin(1)]
@@ -96,6 +118,13 @@ def shuffled_assignment(concepts: Concepts, key: Seed, within: str = "head") -> 
     assignment = np.empty_like(concepts.assignment)
     assignment[np.argsort(block, kind="stable")] = concepts.assignment[order]
     return assignment
+
+
+def _heads(concepts: Concepts) -> Iterator[tuple[int, int, np.ndarray]]:
+    """(site, head, ids of its leaves)."""
+    sites, heads = concepts.site[: concepts.leaves], concepts.head[: concepts.leaves]
+    for site, head in sorted(set(zip(sites.tolist(), heads.tolist(), strict=True))):
+        yield site, head, np.flatnonzero((sites == site) & (heads == head))
 
 
 def _generator(key: Seed) -> np.random.Generator:

@@ -8,7 +8,7 @@ concepts: the best of many random regions coincides with a mask to some extent, 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import numpy as np
@@ -19,9 +19,8 @@ from vtcd_jax.data.same import check_same_clips
 from vtcd_jax.models import Model
 from vtcd_jax.runs import Step, Work
 
-from ..tokens import assign_centres
 from ..types import Concepts
-from .controls import nearest_centre, random_centres
+from .controls import RandomCentres, nearest_centre, nearest_centres, random_centres
 from .overlaps import LabelCounts, best_of, check_same_concepts, iou, label_counts, random_kept
 
 OVERLAPS = Step("overlaps", "overlap with masks", "mask")
@@ -105,20 +104,20 @@ def _row(
 
 
 def _of_centres(
-    model: Model, concepts: Concepts, clips: ClipSource, centres: Sequence[np.ndarray], names: Sequence[str]
+    model: Model, concepts: Concepts, clips: ClipSource, centres: Sequence[RandomCentres], names: Sequence[str]
 ) -> dict[str, np.ndarray]:
     """mask -> float64 [draw, video, concept], IoU of the regions of each draw's centres, one clip at a time; nan where
     the mask is empty."""
     found = {name: np.zeros((len(centres), len(clips), len(concepts))) for name in names}
     if concepts.centres is None:
-        assignments = [nearest_centre(concepts, one) for one in centres]
+        dealt = [(replace(concepts, parent=one.parent), nearest_centre(concepts, one)) for one in centres]
         for name in names:
             counts = label_counts(concepts, _masks(clips, name))
-            found[name][:] = [iou(concepts, assignment, counts) for assignment in assignments]
+            found[name][:] = [iou(tree, assignment, counts) for tree, assignment in dealt]
         return found
     for video in range(len(clips)):
         one, masks = clips[[video]], clips.read([video]).masks
-        for draw, regions in enumerate(assign_centres(model, one, concepts, centres)):
+        for draw, regions in enumerate(nearest_centres(model, one, concepts, centres)):
             for name in names:
                 found[name][draw, video] = iou(regions, regions.assignment, label_counts(regions, masks[name]))[0]
     return found

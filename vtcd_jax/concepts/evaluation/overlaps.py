@@ -81,12 +81,13 @@ def label_counts(concepts: Concepts, masks: np.ndarray | Iterable[np.ndarray]) -
 
 def iou(concepts: Concepts, assignment: np.ndarray, counts: LabelCounts) -> np.ndarray:
     """IoU [video, concept] when the tubelets are grouped by ``assignment``; nan where the mask is empty."""
-    both = np.zeros((concepts.videos, len(concepts)))
+    both = np.zeros((concepts.videos, concepts.leaves))
     own = np.zeros_like(both)
     t = concepts.tubelets
     where = (t.video, t.site, t.head, t.label)
     np.add.at(both, (t.video, assignment), counts.inside[where])
     np.add.at(own, (t.video, assignment), counts.size[where])
+    both, own = both @ concepts.members.T, own @ concepts.members.T  # a node's leaves do not overlap
     total = counts.mask[:, None]
     return np.where(total > 0, both / np.maximum(own + total - both, 1), np.nan)
 

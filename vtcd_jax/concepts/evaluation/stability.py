@@ -54,10 +54,10 @@ def stability(
     """Fits the dictionaries of all heads again: ``fits`` times with other seeds, and as often to half of the clips
     (with fewer than four clips not at all). nmf: the settings of discovery; work: as there.
     question: in the names of the blocks that are kept: a hash of all that they depend on.
-    Raises InputError for concepts of tokens, which have no tubelets; discovery judges before it gives them out.
+    Raises InputError for concepts of tokens and for a hierarchy, which ``discover`` makes after this.
     """
-    if concepts.centres is not None:
-        raise InputError("these are concepts of tokens; their stability is that of their tubelets, found by `discover`")
+    if concepts.centres is not None or concepts.parent is not None:
+        raise InputError("stability is that of tubelets without a hierarchy; `discover` has already measured it")
     every = np.ones(len(concepts.tubelets), bool)
     again = [_refit(concepts, every, k) for k in _keys(key, 0, fits)]
     for k in _keys(key, 1, fits if concepts.videos >= 4 else 0):

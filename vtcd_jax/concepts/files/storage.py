@@ -34,7 +34,7 @@ COLUMNS = (
 _CONCEPT_FIELDS = (
     "site", "head", "number", "dictionary", "assignment", "weights", "memberships", "silhouette", "error", "converged",
 )
-_OPTIONAL_FIELDS = ("encoder", "centres", "stability_seeds", "stability_clips")
+_OPTIONAL_FIELDS = ("encoder", "centres", "parent", "stability_seeds", "stability_clips")
 _TUBELET_FIELDS = ("site", "head", "video", "label", "size", "feature")
 _TEXT_FIELDS = ("sites", "settings", "video_names", "video_hashes")
 _GRIDS = ("grid", "slic_grid")  # of all sites together where they are equal, else site -> grid

@@ -1,6 +1,7 @@
 """Random and balanced designs: which concepts are removed in which masked pass."""
 
 from .hadamard import Hadamard
+from .levels import Levels
 from .random import Bernoulli, LeaveOneOut, Paired, Random
 
-__all__ = ["Bernoulli", "Hadamard", "LeaveOneOut", "Paired", "Random"]
+__all__ = ["Bernoulli", "Hadamard", "LeaveOneOut", "Levels", "Paired", "Random"]

@@ -23,6 +23,7 @@ from vtcd_jax.ablation.design import Design
 from vtcd_jax.base import statistics as student
 
 from ..designs.hadamard import Hadamard
+from ..designs.levels import Levels
 from ..designs.random import LeaveOneOut
 from .estimators import Estimate, estimate, regression_masks, rows_read, whole_blocks
 from .result import error_of_mean, groups_of
@@ -82,7 +83,10 @@ def _halves(
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Rows of a clip, ``fraction`` of each half; None where there are too few."""
     rows, unit, minimum = rows_read(design, y, present), 2 if design.paired else 1, MIN_MASKS
-    if isinstance(design, Hadamard):
+    if isinstance(design, Levels):
+        unit = design.cycle(present)
+        rows = rows if len(rows) % unit == 0 else rows[:0]
+    elif isinstance(design, Hadamard):
         unit = design.block_rows(present)
         rows = rows if len(whole_blocks(design, y, present)) else rows[:0]
     elif estimator == "regression":

@@ -28,6 +28,7 @@ from vtcd_jax.ablation.design import Design
 from vtcd_jax.models import InputError
 
 from ..designs.hadamard import Hadamard
+from ..designs.levels import Levels
 from ..designs.random import Bernoulli, LeaveOneOut, Paired, Random
 from .columns import MIN_BLOCKS, POOLED_DOF, block_estimate
 from .formulas import (
@@ -74,6 +75,8 @@ def estimate(
         raise InputError(f"unknown estimator {estimator!r}; known: {', '.join(ESTIMATORS)}")
     y = np.asarray(y, np.float64)
     rows = rows_read(design, y, present) if rows is None else rows
+    if isinstance(design, Levels):
+        return _by_level(estimator, design, y, baseline, clip_hash, present, rows)
     if not len(rows):
         nothing = np.where(_players(design, present), np.nan, 0.0)
         return Estimate(nothing, nothing, 1.0)
@@ -93,6 +96,33 @@ def estimate(
     else:
         result = from_rows(estimator, y[rows], kept, float(baseline), paired=design.paired)
     return _measured(estimator, result, kept.mean(0), _players(design, present))
+
+
+def _by_level(
+    estimator: str,
+    design: Levels,
+    y: np.ndarray,
+    baseline: float,
+    clip_hash: str,
+    present: np.ndarray,
+    rows: np.ndarray,
+) -> Estimate:
+    """Each node's mean over the levels that have it as a player; their errors are independent."""
+    read = np.full(len(y), np.nan)
+    read[rows] = y[rows]
+    value, variance = np.zeros((2, len(present)))
+    dof, times, pooled = np.full(len(present), np.inf), np.zeros(len(present)), False
+    for number, level in enumerate(design.levels(present)):
+        scores = read[design.rows_of(level, present)]
+        found = estimate(estimator, level.design, scores, baseline, clip_hash, level.leaves)
+        nodes, leaf = design.players(number, level)
+        value[nodes] += found.value[leaf]
+        variance[nodes] += found.variance[leaf]
+        dof[nodes] = np.minimum(dof[nodes], np.broadcast_to(found.dof, found.value.shape)[leaf])
+        times[nodes] += 1
+        pooled |= found.pooled
+    often = np.maximum(times, 1)
+    return Estimate(value / often, variance / often**2, np.where(times > 0, dof, 1.0), pooled)
 
 
 def from_rows(
@@ -117,8 +147,13 @@ def from_rows(
 def rows_read(design: Design, y: np.ndarray, present: np.ndarray) -> np.ndarray:
     """int [row]: the scores of a clip [mask] that estimators read: the finite ones.
 
-    For paired designs these are whole pairs, for Hadamard designs whole blocks, if there is at least one.
+    For paired designs these are whole pairs, for Hadamard designs whole blocks, for a hierarchy whole cycles of its
+    levels, if there is at least one.
     """
+    if isinstance(design, Levels):
+        cycle = design.cycle(present)
+        whole = np.flatnonzero(np.isfinite(y[: len(y) // cycle * cycle]).reshape(-1, cycle).all(1))
+        return _rows_of(whole, cycle) if len(whole) else np.flatnonzero(np.isfinite(y))
     blocks = whole_blocks(design, y, present)
     if len(blocks) and isinstance(design, Hadamard):
         return _rows_of(blocks, design.block_rows(present))

@@ -27,6 +27,7 @@ import numpy as np
 from vtcd_jax.ablation.design import Design
 from vtcd_jax.base.random import Seed, generator, key_bytes
 
+from ..designs.levels import Levels
 from ..designs.random import LeaveOneOut, Random
 from .estimators import rows_read
 from .formulas import removed_and_kept
@@ -93,6 +94,13 @@ def _clip(
     """Slopes and their standard errors [1 + draws, concept], as measured and in every permutation; 0 for concepts that
     the clip does not show."""
     slopes, errors = np.zeros((2, 1 + draws, len(present)))
+    if isinstance(design, Levels):  # each node by the lowest level that removes it
+        for number, level in reversed(list(enumerate(design.levels(present)))):
+            own = scores[design.rows_of(level, present)]
+            nodes, leaf = design.players(number, level)
+            found = _clip(level.design, own, clip_hash, level.leaves, draws, rng)
+            slopes[:, nodes], errors[:, nodes] = (values[:, leaf] for values in found)
+        return slopes, errors
     rows = rows_read(design, scores, present)
     if not len(rows):
         return slopes, errors

@@ -24,6 +24,7 @@ from vtcd_jax.ablation.design import Design
 from vtcd_jax.base.statistics import survival
 
 from ..designs.hadamard import Hadamard
+from ..designs.levels import Levels
 from ..designs.random import LeaveOneOut
 from .convergence import repetitions
 from .formulas import regression_masks
@@ -150,6 +151,8 @@ def _unit(design: Design, present: np.ndarray) -> int:
     """Rows of a clip at the first analysis: a block, or enough for least squares; leave-one-out is read whole."""
     if isinstance(design, LeaveOneOut):
         return design.count(present)
+    if isinstance(design, Levels):
+        return design.cycle(present)
     if isinstance(design, Hadamard) and design.blocks(present):
         return design.block_rows(present)
     return max(FIRST, regression_masks(int(present.sum()) + 1, paired=True))

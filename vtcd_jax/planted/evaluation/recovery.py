@@ -53,9 +53,9 @@ def count(concepts: Concepts, masks: Mapping[str, Bool[np.ndarray, "video time h
         for head in range(ids.shape[4]):
             head_ids = ids[..., head, :]
             places.append((site, head))
-            size.append(_tokens(head_ids, len(concepts)))
+            size.append(concepts.members @ _tokens(head_ids, concepts.leaves))
             for name, mask in masks.items():
-                both[name].append(_tokens(head_ids[mask], len(concepts)))
+                both[name].append(concepts.members @ _tokens(head_ids[mask], concepts.leaves))
     total = {name: int(mask.sum()) for name, mask in masks.items()}
     return Counts(tuple(places), np.stack(size), {name: np.stack(rows) for name, rows in both.items()}, total)
 

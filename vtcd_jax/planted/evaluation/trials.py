@@ -162,13 +162,13 @@ def _areas(
     concepts: Concepts, sizes: np.ndarray, importance: np.ndarray, scored: Scored, steps: int, key: jax.Array
 ) -> Metrics:
     """Areas under the removal curves; NaN if removing everything changes nothing. sizes: tokens [concept]."""
-    order, total = np.argsort(-importance, kind="stable"), len(concepts)
+    order, total = np.argsort(-importance, kind="stable"), concepts.leaves
     counts = removal_counts(total, steps)
-    gates = curve_gates(order, counts, 1, key, total)
+    gates = curve_gates(order, counts, 1, key, concepts.members)
     curves = curves_from_scores("logit", counts, total, scored(Support.of(concepts), gates), 1)
     mean = curves.mean()  # [order, step]
     start, end = mean[0, 0], mean[0, -1]
-    tokens = ((1 - gates) @ sizes / max(sizes.sum(), 1)).reshape(mean.shape)
+    tokens = ((1 - gates[:, :total]) @ sizes[:total] / max(sizes[:total].sum(), 1)).reshape(mean.shape)
     scaled = (mean - end) / (start - end) if start != end else np.full_like(mean, np.nan)
     return {
         f"{kind}/{name}": float(np.trapezoid(row, x))

@@ -14,7 +14,7 @@ from vtcd_jax.ablation.gates import Gates, as_design, rows_of
 from vtcd_jax.concepts import Concepts
 from vtcd_jax.data import Clips
 from vtcd_jax.data.same import check_same_clips
-from vtcd_jax.importance import Hadamard, Support, importance_from_scores
+from vtcd_jax.importance import Support, importance_from_scores, make_design
 
 from .truth import ACTING, attended, covered, weight_of
 
@@ -32,7 +32,7 @@ def planned_scores(clips: Clips, support: Support, design: Gates) -> Float[np.nd
     out = np.full((len(clips), rows.masks), np.nan)
     for video, mask in enumerate(marked):
         count = rows.count(present[video])
-        gates = rows_of(rows, clips.hashes[video], 0, count, present[video])
+        gates = rows_of(rows, support, clips.hashes[video], 0, count, present[video])
         out[video, :count] = 0
         for acting in ACTING:
             site, head = acting
@@ -50,7 +50,7 @@ def _removed(ids: Int[np.ndarray, "token slot"], gates: Float[np.ndarray, "mask 
 
 def planned_importance(clips: Clips, concepts: Concepts, key: jax.Array) -> Float[np.ndarray, "concept"]:
     """The result of CRIS for the logit with very many masks."""
-    support, design = Support.of(concepts), Hadamard(key, MASKS)
+    support, design = Support.of(concepts), make_design("folded-hadamard", key, MASKS, concepts=concepts)
     masked = planned_scores(clips, support, design)
     unmodified = planned_scores(clips, support, np.ones((1, len(concepts)), np.float32))[:, 0]
     present = support.present()
