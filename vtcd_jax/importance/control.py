@@ -23,11 +23,12 @@ from vtcd_jax.concepts import Concepts, random_groups
 from vtcd_jax.data import ClipSource
 from vtcd_jax.models import Model
 from vtcd_jax.runs import Step, Work
-from vtcd_jax.scores import Targets
+from vtcd_jax.scores import Targets, score_functions
 
 from .cris import importance_from_scores
 from .curves import Curves
-from .named_designs import make_design
+from .measure import measure
+from .named_designs import make_design, smooth_scores
 
 CONTROL, CONTROL_CURVE = Step("control", "control", "pass"), Step("control-curve", "control curve", "pass")
 
@@ -110,11 +111,13 @@ def control(
         "work": work,
     }
     groups = random_groups(ranked.concepts, groups_key)
-    masking = make_design(design, masks_key, masks, concepts=groups, ratio=ratio, estimator=estimator)
+    smooth = len(smooth_scores(score_functions(settings["score"])))
+    masking = make_design(design, masks_key, masks, concepts=groups, ratio=ratio, estimator=estimator, smooth=smooth)
     support = Support.of(groups)
-    passes = scores(model, ranked.clips, support, masking, targets=ranked.targets, step=CONTROL, **settings)
+    found = measure(model, ranked.clips, support, masking, targets=ranked.targets, step=CONTROL, **settings)
+    own = found[curves.score]
     importance = importance_from_scores(
-        curves.score, design, masking, passes[curves.score], baseline, ranked.clips.hashes, support.present(),
+        curves.score, design, own.design, own.values, baseline, ranked.clips.hashes, support.present(),
         estimator=estimator,
     )  # fmt: skip
     support = Support.of(random_groups(evaluated.concepts, evaluated_key))

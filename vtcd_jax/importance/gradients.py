@@ -20,9 +20,9 @@ from vtcd_jax.runs import Step, Work
 from vtcd_jax.scores.functions import Score, Scores, check_smooth, default_scores, flat_scores, score_functions
 from vtcd_jax.scores.targets import Class, Reference, find_targets
 
-from .cris import baselines
 from .estimation.estimators import Estimate
 from .estimation.result import Importance, combine
+from .measure import baselines
 
 GRADIENTS = Step("gradients", "gradients", "pass")
 

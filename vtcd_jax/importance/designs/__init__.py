@@ -2,5 +2,6 @@
 
 from .hadamard import Hadamard
 from .random import Bernoulli, LeaveOneOut, Paired, Random
+from .slopes import Joined, Slopes
 
-__all__ = ["Bernoulli", "Hadamard", "LeaveOneOut", "Paired", "Random"]
+__all__ = ["Bernoulli", "Hadamard", "Joined", "LeaveOneOut", "Paired", "Random", "Slopes"]
