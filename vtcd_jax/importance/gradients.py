@@ -10,7 +10,10 @@ Attribution for Deep Networks". The released code scales features, not gates, an
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from jax.sharding import Mesh
 
 from vtcd_jax.ablation import Explicit, Support, slopes
 from vtcd_jax.concepts import Concepts
@@ -37,6 +40,8 @@ def integrated_gradients(
     target: Class | None = None,
     reference: Reference = "true",
     mode: str = "zero",
+    chunk: int | None = None,
+    mesh: Mesh | None = None,
     dtype: str | None = None,
     work: Work = Work(),
 ) -> Importance:
@@ -49,8 +54,9 @@ def integrated_gradients(
         raise InputError(f"--steps {steps} must be at least 1")
     nodes, weights = np.polynomial.legendre.leggauss(steps)
     path = ((nodes + 1) / 2, weights / 2)
-    settings = (score, target, reference, mode, dtype)
-    return _along(model, clips, concepts, path, "integrated gradients", settings, work)
+    targets = find_targets(model, clips, target=target, reference=reference)
+    settings = {"targets": targets, "mode": mode, "chunk": chunk, "mesh": mesh, "dtype": dtype, "work": work}
+    return _along(model, clips, concepts, path, "integrated gradients", smooth_score(model, score), settings)
 
 
 def gradient_gate(
@@ -62,13 +68,16 @@ def gradient_gate(
     target: Class | None = None,
     reference: Reference = "true",
     mode: str = "zero",
+    chunk: int | None = None,
+    mesh: Mesh | None = None,
     dtype: str | None = None,
     work: Work = Work(),
 ) -> Importance:
     """Slope of a smooth score at the unmodified clip; one pass forward and back per clip."""
-    settings = (score, target, reference, mode, dtype)
+    targets = find_targets(model, clips, target=target, reference=reference)
+    settings = {"targets": targets, "mode": mode, "chunk": chunk, "mesh": mesh, "dtype": dtype, "work": work}
     path = (np.ones(1), np.ones(1))
-    return _along(model, clips, concepts, path, "gradient x gate", settings, work)
+    return _along(model, clips, concepts, path, "gradient x gate", smooth_score(model, score), settings)
 
 
 def smooth_score(model: Model, score: Scores | None) -> dict[str, Score]:
@@ -87,23 +96,16 @@ def _along(
     concepts: Concepts,
     path: tuple[np.ndarray, np.ndarray],
     name: str,
-    settings: tuple,
-    work: Work,
+    score: dict[str, Score],
+    settings: dict[str, Any],
 ) -> Importance:
     """Weighted mean of the slopes at the path's points (all gates equal), [concept] per clip."""
-    score, target, reference, mode, dtype = settings
-    score = smooth_score(model, score)
-    score_name = next(iter(score))
-    support, (points, weights) = Support.of(concepts), path
+    support, (points, weights), score_name = Support.of(concepts), path, next(iter(score))
     gates = Explicit(np.repeat(points[:, None], len(concepts), 1).astype(np.float32))
-    passes = {
-        "score": score, "targets": find_targets(model, clips, target=target, reference=reference), "mode": mode,
-        "dtype": dtype,
-    }  # fmt: skip
-    found = slopes(model, clips, support, gates, step=GRADIENTS, work=work, **passes)[score_name]
+    found = slopes(model, clips, support, gates, score=score, step=GRADIENTS, **settings)[score_name]
     exact = np.zeros(len(concepts))
     estimates = [Estimate(weights @ clip.astype(np.float64), exact, 1.0) for clip in found]
-    baseline = baselines(model, clips, support, work=work, **passes)
+    baseline = baselines(model, clips, support, score=score, **settings)
     return combine(
         score_name, name, "path", estimates, [len(points)] * len(clips), support.present(), baseline[score_name],
         clips.hashes,
