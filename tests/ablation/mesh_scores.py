@@ -1,4 +1,4 @@
-"""Scores and slopes of a tiny classifier over a mesh, for ``test_mesh.py``; a process of its own: devices are made first.
+"""Scores and slopes of a tiny classifier over a mesh, for ``test_mesh.py``; a process of its own, for its devices.
 
 python mesh_scores.py OUT [VIDEO MASK [COORDINATOR PROCESS]]
 """
