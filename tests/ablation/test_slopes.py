@@ -103,3 +103,10 @@ def test_a_slope_that_is_not_finite_names_clip_and_mask(model, clips, support):
 
     with pytest.raises(InputError, match="the slope of score 'steep' of clip 'a' under mask 0 is not finite"):
         slopes(model, clips, support, SOFT, score=steep)
+
+
+def test_slopes_in_16_bits_are_nearly_those_of_32(model, clips, support, whole):
+    found = slopes(model, clips, support, SOFT, score=SMOOTH, dtype="bfloat16")
+    for name, values in whole.items():
+        assert found[name].dtype == np.float32
+        assert 0 < np.abs(found[name] - values).std() < 0.03 * values.std()
