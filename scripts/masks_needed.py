@@ -33,6 +33,7 @@ from vtcd_jax.ablation.design import Design, nothing_removed
 from vtcd_jax.ablation.engine import score_blocks, tasks
 from vtcd_jax.ablation.support import Support
 from vtcd_jax.base import files
+from vtcd_jax.base.statistics import half_width
 from vtcd_jax.concepts import Concepts, load_concepts, save_concepts
 from vtcd_jax.data import Clips
 from vtcd_jax.data.inputs import seen_clips
@@ -42,6 +43,7 @@ from vtcd_jax.importance.designs.slopes import DRAW, Joined, Slopes, slope_price
 from vtcd_jax.importance.estimation.estimators import estimate as library_estimate
 from vtcd_jax.importance.estimation.estimators import from_rows
 from vtcd_jax.importance.estimation.formulas import Estimate
+from vtcd_jax.importance.estimation.result import combine
 from vtcd_jax.models import Model
 from vtcd_jax.scores.targets import find_targets
 
@@ -335,7 +337,27 @@ def print_bias(pools: dict[str, list[Pool]], asked: Question) -> None:
     )
 
 
-def print_price(settings: Common) -> None:
+def print_coverage(pools: dict[str, list[Pool]], asked: Question) -> None:
+    """How often 95 % intervals for these clips hold the reference, whose own noise is added; they omit the bias."""
+    present = np.array([pool.present for pool in pools["paired"]])
+    played, nothing, clips = present.any(0), np.zeros(len(present)), len(present)
+    read = [(p.design, p.scores[asked.score], 0.0, p.clip, p.present) for p in pools["paired"]]
+    values = [library_estimate("regression", *one) for one in read]
+    truth = combine("", "", "", values, [0] * clips, present, nothing)
+    for blocks, rows in ((0, 64), (0, 192), (0, 768), (1, 60), (2, 120), (4, 240)):
+        parts = [(g, m, _unit(m) * blocks) for g, m in zip(pools["slopes"], pools["folded-hadamard"], strict=True)]
+        count, held = min(min(len(g.kept) // rows, len(m.kept) // max(size, 1)) for g, m, size in parts), []
+        for w in range(min(count, 16)):
+            own = [slope_value(asked.score, g, m, (w * size, size), (w * rows, rows)) for g, m, size in parts]
+            found = combine("", "", "", own, [0] * clips, present, nothing)
+            error = np.hypot(found.se_masks, truth.se_masks)[played]
+            wide = half_width(error, found.dof_masks[played], 0.95)
+            held.append((np.abs(found.importance - truth.importance)[played] <= wide).mean())
+        if held:
+            print(f"intervals of {rows} slopes and {blocks} blocks hold the reference: {100 * np.mean(held):.1f} %")
+
+
+def measure_price(settings: Common) -> tuple[float, float]:
     """Seconds of a masked pass and of a row of slopes of one score, with all cores busy; alternated, the medians."""
     model, clips, concepts = problem(settings)
     one, score = Support.of(concepts)[[0]], SMOOTH[settings.model][0]
@@ -346,7 +368,14 @@ def print_price(settings: Common) -> None:
             function(model, clips[[0]], one, Paired(settings.seed, 128), score=score, targets=targets)
             times.append((time.perf_counter() - begun) / 128)
     mask, slope = (float(np.median(times[1:])) for times in spent.values())
-    print(f"a masked pass {mask * 1e3:.2f} ms, slopes of {score} {slope * 1e3:.2f} ms: {slope / mask:.2f} passes")
+    print(f"{settings.model}: a masked pass {mask * 1e3:.2f} ms, slopes of one score {slope / mask:.2f} times that")
+    return mask, slope
+
+
+def seconds(kind: str, passes: float, price: tuple[float, float]) -> float:
+    """Seconds a clip of so many passes; those of slopes count as several, and are half of the joined ones."""
+    share = {"slopes: slope": 1.0, "joined: joined": 0.5}.get(kind, 0.0)
+    return passes * ((1 - share) * price[0] + share * price[1] / slope_price(1))
 
 
 def needed(points: list[Point], bar: str) -> float:
@@ -374,6 +403,7 @@ SLOPES = ("slopes: slope", "joined: joined")
 def report(settings: Report) -> None:
     _, clips, concepts = problem(settings)
     pools, rows = pools_of(settings, concepts, clips), []
+    price = measure_price(settings)
     for score in (*SMOOTH[settings.model], *HARD.get(settings.model, ())):
         references = [Reference(pool, score) for pool in pools["paired"]]
         baseline = np.array([pool.scores[score][0] for pool in pools["unmodified"]])
@@ -388,12 +418,12 @@ def report(settings: Report) -> None:
             for kind, points in found.items()
             for p in points
         ]
-        print(f"{'':28}" + "".join(f"{f'passes, {bar}':>18}{'released':>10}{'paper':>7}" for bar in BARS))
+        print(f"{'':28}" + "".join(f"{f'passes, {bar}':>18}{'s':>7}{'released':>10}{'paper':>7}" for bar in BARS))
         for kind in KINDS + smooth:
-            print(f"{kind:28}" + "".join(_cells(found, kind, bar) for bar in BARS))
+            print(f"{kind:28}" + "".join(_cells(found, kind, bar, price) for bar in BARS))
         if smooth:
             print_bias(pools, asked)
-    print_price(settings)
+            print_coverage(pools, asked)
     files.write_text(settings.folder / settings.model / "curves.json", json.dumps(rows, indent=1))
 
 
@@ -411,8 +441,9 @@ def print_reference(settings: Common, asked: Question, pools: list[Pool]) -> Non
     )
 
 
-def _cells(found: dict[str, list[Point]], kind: str, bar: str) -> str:
-    """Passes needed, and how many times fewer than the released way and the paper's; ">": the pool was too small."""
+def _cells(found: dict[str, list[Point]], kind: str, bar: str, price: tuple[float, float]) -> str:
+    """Passes needed, their seconds, and how many times fewer than the released way and the paper's; ">": the pool was
+    too small."""
     own, released, paper = (needed(found[k], bar) for k in (kind, "random: released", "random: paper"))
     cells = [f"{own:.0f}" if np.isfinite(own) else f">{found[kind][-1].passes:.0f}" if found[kind] else "-"]
     for other, name in ((released, "random: released"), (paper, "random: paper")):
@@ -422,7 +453,8 @@ def _cells(found: dict[str, list[Point]], kind: str, bar: str) -> str:
             cells.append(f"{other / own:.1f}")
         else:
             cells.append(f">{found[name][-1].passes / own:.1f}")
-    return f"{cells[0]:>18}{cells[1]:>10}{cells[2]:>7}"
+    time_needed = f"{seconds(kind, own, price):.1f}" if np.isfinite(own) else ""
+    return f"{cells[0]:>18}{time_needed:>7}{cells[1]:>10}{cells[2]:>7}"
 
 
 def main(settings: Measure | Report) -> None:
