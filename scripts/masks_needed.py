@@ -8,11 +8,15 @@ disjoint windows are read as complete rankings, with every estimator that fits, 
 is compared with the reference: least squares on 65,536 paired masks a clip, none of them in the window. "Needed" is the
 smallest number of passes from which on the mean over windows stays above the bar: Spearman 0.95 over all concepts, 9.5
 of the reference's top ten.
+
+Slopes at random gates, and slopes joined with folded blocks that cost as much, stand beside the masks (smooth scores).
+A row of slopes counts as three masked passes; the report measures what it really costs, and the bias of all slopes.
 """
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,16 +28,22 @@ from scipy import stats
 from tqdm import tqdm
 
 import vtcd_jax as vtcd
+from vtcd_jax.ablation import scores, slopes
 from vtcd_jax.ablation.design import Design, nothing_removed
 from vtcd_jax.ablation.engine import score_blocks, tasks
 from vtcd_jax.ablation.support import Support
 from vtcd_jax.base import files
+from vtcd_jax.base.statistics import half_width
 from vtcd_jax.concepts import Concepts, load_concepts, save_concepts
 from vtcd_jax.data import Clips
 from vtcd_jax.data.inputs import seen_clips
 from vtcd_jax.importance.designs.hadamard import Hadamard
 from vtcd_jax.importance.designs.random import Paired, Random
+from vtcd_jax.importance.designs.slopes import DRAW, Joined, Slopes, slope_price
+from vtcd_jax.importance.estimation.estimators import estimate as library_estimate
 from vtcd_jax.importance.estimation.estimators import from_rows
+from vtcd_jax.importance.estimation.formulas import Estimate
+from vtcd_jax.importance.estimation.result import combine
 from vtcd_jax.models import Model
 from vtcd_jax.scores.targets import find_targets
 
@@ -64,6 +74,8 @@ class Common:
     """Masks a clip of the released design."""
     hadamard: int = 16_384
     """Masks a clip of the Hadamard design, half as many as of the folded one."""
+    slopes: int = 4_096
+    """Rows of slopes a clip; they cost three to five times as much as masks."""
     folder: Path = Path("runs/masks_needed")
     seed: int = 0
 
@@ -90,6 +102,7 @@ def designs(settings: Common, concepts: int) -> dict[str, Design]:
         "hadamard": Hadamard(keys[1], settings.hadamard, folded=False),
         "random": Random(keys[2], settings.random, players="all"),
         "paired": Paired(keys[3], settings.reference + settings.window),
+        "slopes": Slopes(keys[4], settings.slopes),
     }
 
 
@@ -111,15 +124,17 @@ def problem(settings: Common) -> tuple[Model, Clips, Concepts]:
 def measure(settings: Measure) -> None:
     model, clips, concepts = problem(settings)
     support = Support.of(concepts)[range(len(clips))]
-    targets, names = find_targets(model, clips), SMOOTH[settings.model] + HARD.get(settings.model, ())
+    targets, smooth = find_targets(model, clips), SMOOTH[settings.model]
     for video in range(settings.part[0], len(clips), settings.part[1]):
         for pool, design in designs(settings, len(concepts)).items():
-            one = support[[video]]
+            one, sloped = support[[video]], isinstance(design, Slopes)
+            names, kind = (smooth, "slopes") if sloped else (smooth + HARD.get(settings.model, ()), "scores")
             for first, path in pool_files(settings, pool, video, design.count(one.present()[0])):
                 if path.exists():
                     continue
                 todo = [task for task in tasks(design, one.present()) if first <= task.start < first + PART]
-                blocks = score_blocks(model, clips[[video]], one, design, todo, score=names, targets=targets[[video]])
+                asked = {"score": names, "targets": targets[[video]], "result": kind}
+                blocks = score_blocks(model, clips[[video]], one, design, todo, **asked)
                 shown = tqdm(blocks, f"clip {video}, {pool} {first}", total=len(todo), mininterval=30)
                 found = [block.scores for block in shown]
                 files.save_safetensors(path, {name: np.concatenate([b[name] for b in found]) for name in names}, {})
@@ -142,8 +157,10 @@ def read_pool(settings: Common, pool: str, video: int, masks: int) -> dict[str, 
 
 @dataclass(frozen=True)
 class Pool:
-    """A clip's passes under one design. kept: bool [mask, concept].  scores: name -> [mask]."""
+    """A clip's passes under one design. kept: bool [mask, concept].  scores: name -> [mask]; of slopes the drawn gates,
+    and name -> [mask, concept]."""
 
+    clip: str
     design: Design
     kept: np.ndarray
     scores: dict[str, np.ndarray]
@@ -159,8 +176,9 @@ def pools_of(settings: Common, concepts: Concepts, clips: Clips) -> dict[str, li
         for video, present in enumerate(support.present()):
             count = design.count(present)
             values = read_pool(settings, name, video, count)
-            kept = design.rows(clips.hashes[video], 0, count, present) > 0
-            found[name].append(Pool(design, kept, values, present))
+            clip = clips.hashes[video]
+            kept = (design.drawn if isinstance(design, Slopes) else design.rows)(clip, 0, count, present) > 0
+            found[name].append(Pool(clip, design, kept, values, present))
     return found
 
 
@@ -266,6 +284,100 @@ def curve(kind: str, pools: list[Pool], asked: Question) -> list[Point]:
     return points
 
 
+def slope_curve(kind: str, pools: dict[str, list[Pool]], asked: Question) -> list[Point]:
+    """The same for slopes, alone or joined with as much of folded blocks."""
+    gates, masks, price = pools["slopes"], pools["folded-hadamard"], slope_price(1)
+    played, truth = np.any([p.present for p in gates], axis=0), asked.truth([slice(0, 0)] * len(gates))
+    joined, points, budget = kind.startswith("joined"), [], 1 if kind.startswith("joined") else 2 * DRAW
+    while True:
+        sizes = [_unit(pool) * budget for pool in masks] if joined else [0] * len(masks)
+        rows = [size // price // DRAW * DRAW if joined else budget for size in sizes]
+        parts = list(zip(gates, masks, rows, sizes, strict=True))
+        count = min(min(len(g.kept) // r, len(m.kept) // max(s, 1)) for g, m, r, s in parts)
+        if not count:
+            return points
+        values = []
+        for w in range(min(count, 16)):
+            own = [slope_value(asked.score, g, m, (w * s, s), (w * r, r)).value for g, m, r, s in parts]
+            values.append(compare(np.mean(own, 0)[played], truth[played]))
+        passes = float(np.mean(np.array(sizes) + price * np.array(rows)))
+        points.append(Point(passes, len(values), {bar: float(np.mean([v[bar] for v in values])) for bar in BARS}))
+        budget *= 2
+
+
+def slope_value(score: str, gates: Pool, masks: Pool, blocks: tuple[int, int], rows: tuple[int, int]) -> Estimate:
+    """A clip's estimate from some slopes, joined with some masks if there are any. blocks, rows: (first, number)."""
+    taken = rows[0] + np.arange(rows[1])
+    if not blocks[1]:
+        return library_estimate("slope", gates.design, gates.scores[score], 0.0, gates.clip, gates.present, taken)
+    assert isinstance(masks.design, Hadamard) and isinstance(gates.design, Slopes)
+    both, values = Joined(masks.design, gates.design), (masks.scores[score], gates.scores[score])
+    chosen = (blocks[0] + np.arange(blocks[1]), taken)
+    return library_estimate("joined", both, values, 0.0, gates.clip, gates.present, chosen)
+
+
+def print_bias(pools: dict[str, list[Pool]], asked: Question) -> None:
+    """How far all slopes together are from the reference, beyond what the noise of both explains."""
+    gates, clips = pools["slopes"], len(pools["slopes"])
+    played, truth = np.any([p.present for p in gates], axis=0), asked.truth([slice(0, 0)] * clips)
+    found = [slope_value(asked.score, pool, pool, (0, 0), (0, len(pool.kept))) for pool in gates]
+    value, variance = np.mean([e.value for e in found], 0), np.sum([e.variance for e in found], 0) / clips**2
+    halves = []
+    for first in (0, 1):
+        cuts = [(r, len(r.halves) // 2 * 2) for r in asked.references]
+        halves.append(np.mean([r.value(slice(first * n, first * n + n), n) for r, n in cuts], 0))
+    noise = (variance + (halves[0] - halves[1]) ** 2 / 4)[played].mean()
+    apart = ((value - truth)[played] ** 2).mean()
+    agree, spread = compare(value[played], truth[played]), truth[played].std()
+    bias = np.sqrt(max(apart - noise, 0)) / spread
+    print(
+        f"all {len(gates[0].kept)} slopes a clip: Spearman {agree['Spearman']:.4f}, {10 * agree['top 10']:.0f} of ten; "
+        f"differ from the reference by {np.sqrt(apart) / spread:.3f} of the spread over concepts; noise explains "
+        f"{np.sqrt(noise) / spread:.3f}; bias {bias:.3f}"
+    )
+
+
+def print_coverage(pools: dict[str, list[Pool]], asked: Question) -> None:
+    """How often 95 % intervals for these clips hold the reference, whose own noise is added; they omit the bias."""
+    present = np.array([pool.present for pool in pools["paired"]])
+    played, nothing, clips = present.any(0), np.zeros(len(present)), len(present)
+    read = [(p.design, p.scores[asked.score], 0.0, p.clip, p.present) for p in pools["paired"]]
+    values = [library_estimate("regression", *one) for one in read]
+    truth = combine("", "", "", values, [0] * clips, present, nothing)
+    for blocks, rows in ((0, 64), (0, 192), (0, 768), (1, 60), (2, 120), (4, 240)):
+        parts = [(g, m, _unit(m) * blocks) for g, m in zip(pools["slopes"], pools["folded-hadamard"], strict=True)]
+        count, held = min(min(len(g.kept) // rows, len(m.kept) // max(size, 1)) for g, m, size in parts), []
+        for w in range(min(count, 16)):
+            own = [slope_value(asked.score, g, m, (w * size, size), (w * rows, rows)) for g, m, size in parts]
+            found = combine("", "", "", own, [0] * clips, present, nothing)
+            error = np.hypot(found.se_masks, truth.se_masks)[played]
+            wide = half_width(error, found.dof_masks[played], 0.95)
+            held.append((np.abs(found.importance - truth.importance)[played] <= wide).mean())
+        if held:
+            print(f"intervals of {rows} slopes and {blocks} blocks hold the reference: {100 * np.mean(held):.1f} %")
+
+
+def measure_price(settings: Common) -> tuple[float, float]:
+    """Seconds of a masked pass and of a row of slopes of one score, with all cores busy; alternated, the medians."""
+    model, clips, concepts = problem(settings)
+    one, score = Support.of(concepts)[[0]], SMOOTH[settings.model][0]
+    targets, spent = find_targets(model, clips[[0]]), {scores: [], slopes: []}
+    for _ in range(6):
+        for function, times in spent.items():
+            begun = time.perf_counter()
+            function(model, clips[[0]], one, Paired(settings.seed, 128), score=score, targets=targets)
+            times.append((time.perf_counter() - begun) / 128)
+    mask, slope = (float(np.median(times[1:])) for times in spent.values())
+    print(f"{settings.model}: a masked pass {mask * 1e3:.2f} ms, slopes of one score {slope / mask:.2f} times that")
+    return mask, slope
+
+
+def seconds(kind: str, passes: float, price: tuple[float, float]) -> float:
+    """Seconds a clip of so many passes; those of slopes count as several, and are half of the joined ones."""
+    share = {"slopes: slope": 1.0, "joined: joined": 0.5}.get(kind, 0.0)
+    return passes * ((1 - share) * price[0] + share * price[1] / slope_price(1))
+
+
 def needed(points: list[Point], bar: str) -> float:
     """Passes per clip from which on the bar is held, between points on a logarithmic line; inf where it never is."""
     held = [p.values[bar] >= BARS[bar] for p in points]
@@ -285,11 +397,13 @@ KINDS = (
     "random: released", "random: paper", "bernoulli: contrast", "bernoulli: regression",
     "paired: contrast", "paired: regression", "hadamard: contrast", "folded-hadamard: contrast",
 )  # fmt: skip
+SLOPES = ("slopes: slope", "joined: joined")
 
 
 def report(settings: Report) -> None:
     _, clips, concepts = problem(settings)
     pools, rows = pools_of(settings, concepts, clips), []
+    price = measure_price(settings)
     for score in (*SMOOTH[settings.model], *HARD.get(settings.model, ())):
         references = [Reference(pool, score) for pool in pools["paired"]]
         baseline = np.array([pool.scores[score][0] for pool in pools["unmodified"]])
@@ -297,14 +411,19 @@ def report(settings: Report) -> None:
         print_reference(settings, asked, pools["paired"])
         sources = {kind: "paired" if kind.startswith("bernoulli") else kind.split(": ")[0] for kind in KINDS}
         found = {kind: curve(kind, pools[source], asked) for kind, source in sources.items()}
+        smooth = SLOPES if score in SMOOTH[settings.model] else ()
+        found |= {kind: slope_curve(kind, pools, asked) for kind in smooth}
         rows += [
             {"score": score, "kind": kind, "passes": p.passes, "windows": p.windows, **p.values}
             for kind, points in found.items()
             for p in points
         ]
-        print(f"{'':28}" + "".join(f"{f'passes, {bar}':>18}{'released':>10}{'paper':>7}" for bar in BARS))
-        for kind in KINDS:
-            print(f"{kind:28}" + "".join(_cells(found, kind, bar) for bar in BARS))
+        print(f"{'':28}" + "".join(f"{f'passes, {bar}':>18}{'s':>7}{'released':>10}{'paper':>7}" for bar in BARS))
+        for kind in KINDS + smooth:
+            print(f"{kind:28}" + "".join(_cells(found, kind, bar, price) for bar in BARS))
+        if smooth:
+            print_bias(pools, asked)
+            print_coverage(pools, asked)
     files.write_text(settings.folder / settings.model / "curves.json", json.dumps(rows, indent=1))
 
 
@@ -322,8 +441,9 @@ def print_reference(settings: Common, asked: Question, pools: list[Pool]) -> Non
     )
 
 
-def _cells(found: dict[str, list[Point]], kind: str, bar: str) -> str:
-    """Passes needed, and how many times fewer than the released way and the paper's; ">": the pool was too small."""
+def _cells(found: dict[str, list[Point]], kind: str, bar: str, price: tuple[float, float]) -> str:
+    """Passes needed, their seconds, and how many times fewer than the released way and the paper's; ">": the pool was
+    too small."""
     own, released, paper = (needed(found[k], bar) for k in (kind, "random: released", "random: paper"))
     cells = [f"{own:.0f}" if np.isfinite(own) else f">{found[kind][-1].passes:.0f}" if found[kind] else "-"]
     for other, name in ((released, "random: released"), (paper, "random: paper")):
@@ -333,7 +453,8 @@ def _cells(found: dict[str, list[Point]], kind: str, bar: str) -> str:
             cells.append(f"{other / own:.1f}")
         else:
             cells.append(f">{found[name][-1].passes / own:.1f}")
-    return f"{cells[0]:>18}{cells[1]:>10}{cells[2]:>7}"
+    time_needed = f"{seconds(kind, own, price):.1f}" if np.isfinite(own) else ""
+    return f"{cells[0]:>18}{time_needed:>7}{cells[1]:>10}{cells[2]:>7}"
 
 
 def main(settings: Measure | Report) -> None:

@@ -20,7 +20,9 @@ from masks_needed import HARD, SMOOTH, Common, compare, problem
 
 from vtcd_jax.ablation.scores import scores
 from vtcd_jax.ablation.support import Support
-from vtcd_jax.importance.cris import baselines, importance_from_scores, make_design
+from vtcd_jax.importance.cris import importance_from_scores
+from vtcd_jax.importance.designs.hadamard import Hadamard
+from vtcd_jax.importance.measure import baselines
 from vtcd_jax.scores.targets import find_targets
 
 DESIGN = "folded-hadamard"
@@ -48,7 +50,7 @@ def main(settings: Settings) -> None:
     found, importance = {}, {}
     for name, (key, dtype) in runs.items():
         unmodified = baselines(model, clips, support, **asked, dtype=dtype)
-        design = make_design(DESIGN, key, settings.masks, concepts=concepts)
+        design = Hadamard(key, settings.masks)
         scores(model, clips[[0]], only(support, 0), design, **asked | {"targets": asked["targets"][[0]]}, dtype=dtype)
         begun = perf_counter()
         found[name] = scores(model, clips, support, design, **asked, dtype=dtype)

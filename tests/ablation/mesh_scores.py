@@ -1,4 +1,4 @@
-"""Scores of a tiny classifier over a mesh, for ``test_mesh.py``; a process of its own, since devices are made at start.
+"""Scores and slopes of a tiny classifier over a mesh, for ``test_mesh.py``; a process of its own, for its devices.
 
 python mesh_scores.py OUT [VIDEO MASK [COORDINATOR PROCESS]]
 """
@@ -17,7 +17,7 @@ def main(out: str, video: str = "", mask: str = "", coordinator: str = "", proce
         jax.distributed.initialize(coordinator, 2, int(process))
     from vtcd_jax import models
     from vtcd_jax.data import Clips
-    from vtcd_jax.importance import Hadamard, Support, make_mesh, scores
+    from vtcd_jax.importance import Hadamard, Slopes, Support, make_mesh, scores, slopes
     from vtcd_jax.models.families import videomae
 
     sizes = {"image_size": 16, "patch_size": 8, "num_frames": 2, "width": 8, "depth": 1, "num_heads": 2}
@@ -28,8 +28,10 @@ def main(out: str, video: str = "", mask: str = "", coordinator: str = "", proce
     mesh = make_mesh(int(video), int(mask)) if video else None
     design = Hadamard(jax.random.key(1), 73)
     support = Support({"block_0/attn/key": ids}, 5)
-    found = scores(model, clips, support, design, score="logit", mesh=mesh, chunk=2)
-    np.save(out, found["logit"])
+    asked = {"score": "logit", "mesh": mesh, "chunk": 2}
+    found = scores(model, clips, support, design, **asked)["logit"]
+    along = slopes(model, clips, support, Slopes(jax.random.key(2), 13), **asked)["logit"]
+    np.save(out, np.concatenate([found, along.reshape(3, -1)], axis=1))
 
 
 if __name__ == "__main__":

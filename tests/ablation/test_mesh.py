@@ -1,4 +1,4 @@
-"""The same scores on one device, on many, and from several processes."""
+"""The same scores and slopes on one device, on many, and from several processes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def finish(*processes: subprocess.Popen) -> None:
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory) -> np.ndarray:
-    """[video, mask], one device without a mesh."""
+    """Scores and slopes [video, mask], one device without a mesh."""
     out = tmp_path_factory.mktemp("mesh") / "alone.npy"
     finish(run(out, 1))
     return np.load(out)

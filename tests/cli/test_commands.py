@@ -13,8 +13,8 @@ from tests.cli.tiny import NMF, tree, vtcd
 from vtcd_jax import models
 from vtcd_jax.cli.progress import Progress
 from vtcd_jax.concepts.proposals import SEGMENT
-from vtcd_jax.importance.cris import RANK
 from vtcd_jax.importance.curves import CURVES
+from vtcd_jax.importance.measure import RANK
 from vtcd_jax.runs import read_csv
 
 pytestmark = pytest.mark.compile

@@ -2,6 +2,7 @@
 
 M  [mask, concept]  1 kept, 0 removed       X = 2 M - 1
 value(M) -> y [mask]                        banzhaf() -> [concept], E[y | kept] - E[y | removed] under fair coins
+extension(g) -> y                           the multilinear extension, the mean of y under coins of chances g [concept]
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 
@@ -28,6 +31,9 @@ class Walsh:
     def banzhaf(self) -> np.ndarray:
         return 2 * self.main
 
+    def extension(self, gates: jax.Array) -> jax.Array:
+        return self.value(gates[None])[0]  # type: ignore[arg-type, return-value]
+
 
 @dataclass(frozen=True)
 class OfSum:
@@ -42,6 +48,14 @@ class OfSum:
     def banzhaf(self) -> np.ndarray:
         return np.array([self._value_of(i) for i in range(len(self.weights))])
 
+    def extension(self, gates: jax.Array) -> jax.Array:
+        low = int(np.minimum(self.weights, 0).sum())
+        size = int(np.abs(self.weights).sum()) + 1
+        chances = jnp.zeros(size).at[-low].set(1.0)
+        for gate, weight in zip(gates, self.weights, strict=True):
+            chances = (1 - gate) * chances + gate * jnp.roll(chances, int(weight))
+        return chances @ (self.link(low + np.arange(size)) * 1.0)
+
     def _value_of(self, concept: int) -> float:
         low = int(np.minimum(self.weights, 0).sum())
         chances = np.zeros(int(np.abs(self.weights).sum()) + 1)  # of each sum of the others, from ``low`` on
@@ -50,6 +64,12 @@ class OfSum:
             chances = (chances + np.roll(chances, weight)) / 2
         sums = low + np.arange(len(chances))
         return float(chances @ (self.link(sums + self.weights[concept]) * 1.0 - self.link(sums)))
+
+
+def slopes_of(extension: Callable[[jax.Array], jax.Array]) -> Callable[[np.ndarray], np.ndarray]:
+    """gates [row, concept] -> slopes [row, concept]."""
+    compiled = jax.jit(jax.vmap(jax.grad(extension)))
+    return lambda gates: np.asarray(compiled(jnp.asarray(gates, jnp.float32)), np.float64)
 
 
 def sigmoid(centre: float, scale: float) -> Callable[[np.ndarray], np.ndarray]:

@@ -12,6 +12,7 @@ from vtcd_jax.importance.curves import removal_counts
 from vtcd_jax.importance.designs.hadamard import SPARE, Hadamard
 from vtcd_jax.importance.designs.hadamard_matrices import order_for
 from vtcd_jax.importance.designs.random import Bernoulli, LeaveOneOut, Paired, Random
+from vtcd_jax.importance.designs.slopes import Joined, Slopes
 from vtcd_jax.importance.named_designs import (
     DESIGNS,
     check_design_ratio,
@@ -37,15 +38,21 @@ def concepts() -> Concepts:
     )  # fmt: skip
 
 
+MASKED = [name for name in DESIGNS if name not in ("slopes", "joined")]  # gates of 0 and 1
+SINGLE = [*MASKED, "slopes"]  # of one part
+
+
 def design(name: str, masks: int = 96, key: jax.Array = KEY) -> Design:
-    return make_design(name, key, masks, concepts=concepts())
+    made = make_design(name, key, masks, concepts=concepts())
+    assert not isinstance(made, Joined)
+    return made
 
 
 def all_rows(made: Design, present: np.ndarray = PRESENT, clip: str = CLIP) -> np.ndarray:
     return made.rows(clip, 0, made.count(present), present)
 
 
-@pytest.mark.parametrize("name", DESIGNS)
+@pytest.mark.parametrize("name", SINGLE)
 def test_any_split_gives_the_same_rows(name):
     """Chunking, sharding and taking up an interrupted run change no draw."""
     made = design(name)
@@ -57,7 +64,7 @@ def test_any_split_gives_the_same_rows(name):
         np.testing.assert_array_equal(np.concatenate(parts), rows)
 
 
-@pytest.mark.parametrize("name", DESIGNS)
+@pytest.mark.parametrize("name", SINGLE)
 def test_rows_are_a_function_of_key_clip_index_and_presence(name):
     rows = all_rows(design(name))
     np.testing.assert_array_equal(all_rows(design(name, key=jax.random.key(4))), rows)
@@ -67,7 +74,7 @@ def test_rows_are_a_function_of_key_clip_index_and_presence(name):
         assert not np.array_equal(all_rows(design(name, key=jax.random.key(5))), rows)
 
 
-@pytest.mark.parametrize("name", DESIGNS)
+@pytest.mark.parametrize("name", MASKED)
 def test_gates_are_zero_or_one_and_absent_concepts_stay(name):
     rows = all_rows(design(name))
     assert rows.dtype == np.float32 and set(np.unique(rows)) == {0, 1}
@@ -75,13 +82,13 @@ def test_gates_are_zero_or_one_and_absent_concepts_stay(name):
     assert (all_rows(design(name), NOTHING) == 1).all()
 
 
-@pytest.mark.parametrize("name", [name for name in DESIGNS if design(name).paired])
+@pytest.mark.parametrize("name", [name for name in SINGLE if design(name).paired])
 def test_each_mask_of_a_pair_removes_what_the_other_keeps(name):
     rows = all_rows(design(name))[:, PRESENT]
-    np.testing.assert_array_equal(rows[0::2], 1 - rows[1::2])
+    np.testing.assert_allclose(rows[0::2], 1 - rows[1::2], atol=1e-7)
 
 
-@pytest.mark.parametrize("name", [name for name in DESIGNS if name != "leave-one-out"])
+@pytest.mark.parametrize("name", [name for name in MASKED if name != "leave-one-out"])
 def test_no_more_masks_are_run_than_asked_for(name):
     for masks in (2, 3, 7, 31, 32, 33, 64, 95, 500):
         made = design(name, masks=masks)
@@ -92,12 +99,45 @@ def test_no_more_masks_are_run_than_asked_for(name):
             assert count % 2 == 0 or not made.paired, "no half pair"
 
 
-@pytest.mark.parametrize("name", [name for name in DESIGNS if name != "leave-one-out"])
+@pytest.mark.parametrize("name", [name for name in MASKED if name != "leave-one-out"])
 def test_every_player_is_removed_about_half_of_the_time(name):
     made = design(name, masks=3000)
     removed = 1 - all_rows(made, EVERYTHING)
     np.testing.assert_allclose(removed.mean(0), 0.5, atol=0.04)
     assert made.ratio == 0.5
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 1.0])
+def test_gates_of_slopes_are_fair_and_drawn_as_often_as_asked(share):
+    made = Slopes(KEY, 4000, share)
+    gates, drawn = made.rows(CLIP, 0, 4000, PRESENT), made.drawn(CLIP, 0, 4000, PRESENT)
+    assert (gates[:, ~PRESENT] == 1).all() and not drawn[:, ~PRESENT].any()
+    gates, drawn = gates[:, PRESENT], drawn[:, PRESENT]
+    assert set(np.unique(gates[~drawn])) <= {0, 1} and ((gates >= 0) & (gates <= 1)).all()
+    np.testing.assert_array_equal(drawn[0::2], drawn[1::2])
+    np.testing.assert_allclose(drawn.mean(0), share, atol=0.04)
+    np.testing.assert_allclose(gates.mean(0), 0.5, atol=1e-6)
+    np.testing.assert_allclose(np.quantile(gates[drawn], [0.1, 0.25, 0.75, 0.9]), [0.1, 0.25, 0.75, 0.9], atol=0.02)
+    halves = gates[0::2] - 0.5  # of different concepts independent
+    np.testing.assert_allclose(np.corrcoef(halves.T) - np.eye(int(PRESENT.sum())), 0, atol=0.09)
+
+
+def test_every_concept_has_as_many_slopes_as_there_are_draws():
+    drawn = Slopes(KEY, 400).drawn(CLIP, 0, 400, EVERYTHING)
+    np.testing.assert_array_equal(drawn.reshape(100, 4, 14).sum(1), 2)
+
+
+@pytest.mark.parametrize("masks, smooth", [(96, 1), (512, 1), (512, 2), (1000, 3)])
+def test_joined_designs_spend_half_on_slopes_and_no_more_than_asked_for(masks, smooth):
+    made = make_design("joined", KEY, masks, concepts=concepts(), smooth=smooth)
+    alone = make_design("slopes", KEY, masks, concepts=concepts(), smooth=smooth)
+    assert isinstance(made, Joined) and isinstance(alone, Slopes)
+    price = 1 + 2 * smooth
+    assert masks - price < alone.masks * price <= masks
+    assert masks / 2 - price < made.slopes.masks * price <= masks / 2
+    assert made.masks.count(EVERYTHING) + price * made.slopes.count(EVERYTHING) <= masks
+    both = made.slopes.rows(CLIP, 0, 8, EVERYTHING), alone.rows(CLIP, 0, 8, EVERYTHING)
+    assert not np.array_equal(*both), "masks and slopes are independent draws"
 
 
 def test_every_player_is_removed_about_equally_often():
@@ -215,7 +255,7 @@ def test_removal_orders_are_cumulative_and_complete():
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: design("shuffled"), r"unknown design 'shuffled'; known: folded-hadamard, hadamard, .*leave-one-out"),
+        (lambda: design("shuffled"), r"unknown design 'shuffled'; known: folded-hadamard, hadamard, .*joined"),
         (lambda: Random(KEY, 1), r"--masks 1 must be at least 2"),
         (lambda: Bernoulli(KEY, 0), r"--masks 0 must be at least 2"),
         (lambda: Paired(KEY, -3), r"--masks -3 must be at least 2"),
@@ -235,8 +275,18 @@ def test_removal_orders_are_cumulative_and_complete():
             lambda: all_rows(Random(KEY, 8, players="all"), np.ones(1, bool)),
             r"--ratio 0.5 of 1 concepts removes none in each mask; there is only one",
         ),
-        (lambda: check_estimator("random", "magic"), r"unknown estimator 'magic'; known: contrast, .*drop"),
+        (lambda: check_estimator("random", "magic"), r"unknown estimator 'magic'; known: contrast, .*joined"),
         (lambda: check_estimator("random", "drop"), r"estimator 'drop' does not fit design 'random'; .*"),
+        (lambda: check_estimator("slopes", "contrast"), r"estimator 'contrast' does not fit design 'slopes'; .*"),
+        (lambda: check_estimator("joined", "slope"), r"estimator 'slope' does not fit design 'joined'; .*"),
+        (lambda: check_estimator("paired", "joined"), r"estimator 'joined' does not fit design 'paired'; .*"),
+        (lambda: Slopes(KEY, 7), r"7 slopes a clip are too few; at least 8 are needed"),
+        (lambda: Slopes(KEY, 8, share=0.0), r"share 0.0 of drawn gates must lie above 0 and be at most 1"),
+        (lambda: design("slopes", 23), r"--masks 23 are too few for --design slopes: .* as 3 .*; give at least 24.*"),
+        (
+            lambda: make_design("joined", KEY, 79, concepts=concepts(), smooth=2),
+            r"--masks 79 are too few for --design joined: .* as 5 .*; give at least 80.*",
+        ),
         *(
             (
                 lambda name=name, estimator=estimator: make_design(

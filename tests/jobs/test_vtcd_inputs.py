@@ -120,6 +120,21 @@ def test_scores_that_need_what_a_network_lacks(model, autoencoder):
         check_scores(reconstructs, ("margin",))
 
 
+def test_designs_of_slopes_are_checked_before_any_work(model):
+    def load(**settings) -> str:
+        with pytest.raises(InputError) as error:
+            load_inputs(RunSettings(clips="world:12", model=str(model), target="0", **settings), silent)
+        return str(error.value)
+
+    asked = "score 'accuracy' has no slope; take 'log_probability', or --design joined, which reads it from masks"
+    assert load(design="slopes") == asked
+    assert load(design="joined", scores=("accuracy",)) == "score 'accuracy' has no slope; take 'log_probability'"
+    few = load(design="joined", scores=("margin", "accuracy"), control_masks=40)
+    assert few.startswith("--masks 40 are too few for --design joined") and "give at least 48" in few
+    with pytest.raises(InputError, match="--estimator|estimator 'contrast' does not fit design 'joined'"):
+        RunSettings(clips="x", model="m", design="joined", estimator="contrast")
+
+
 def test_every_file_of_a_model_folder_is_hashed(model, tmp_path):
     found = model_hashes(str(model))
     assert set(found) == {"config.json", "labels.json", "manifest.json", "params.safetensors"}

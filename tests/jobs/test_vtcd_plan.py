@@ -55,6 +55,19 @@ def test_the_parts_add_up(settings, inputs, rates):
     assert parameters < plan.memory < 100 * parameters + 2**24
 
 
+def test_slopes_are_measured_and_paid_from_the_masks(settings, inputs):
+    """One smooth score: a row of slopes for three masks, half of them beside masks."""
+    names = tuple(name for name in inputs.scores if name != "accuracy")[:1]
+    smooth = dataclasses.replace(inputs, scores=names)
+    for design, masks, rows in (("slopes", 0, 33), ("joined", 100 - 3 * 16, 16)):
+        asked = dataclasses.replace(settings, design=design)
+        rates = measure(asked, smooth)
+        costs = {cost.name: cost for cost in planned(asked, smooth, rates).costs}
+        assert (costs["ranking"].passes, costs["slopes"].passes) == (6 * (masks + 1), 6 * rows)
+        assert rates.slopes is not None and rates.slopes.seconds > rates.passes.seconds
+        assert costs["slopes"].seconds == pytest.approx(6 * rows * rates.slopes.seconds)
+
+
 def test_more_masks_cost_passes_and_no_memory(settings, inputs, rates):
     few, more = (planned(dataclasses.replace(settings, masks=m), inputs, rates) for m in (100, 1000))
     assert more.passes == few.passes + 6 * (900 + 256 - 100) and more.memory == few.memory

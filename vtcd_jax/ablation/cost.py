@@ -21,7 +21,7 @@ from .chunks import call_memory
 from .engine import block_size, configure_passes
 from .gates import padded_columns
 from .inputs import build_inputs, donors
-from .masked_pass import run_block
+from .masked_pass import Result, run_block
 from .support import Support
 
 LONG = 1.0  # seconds, after which a measurement is not repeated
@@ -54,11 +54,12 @@ def pass_cost(
     mode: str = "zero",
     chunk: int | None = None,
     dtype: str | None = None,
+    result: Result = "scores",
 ) -> PassCost:
     """Measured on a few passes of the first clip. support: of one clip."""
     few = [0, int(donors(clips)[0])] if mode == "resample" else [0]  # and the clip that it takes values of
     inputs = build_inputs(model, clips[few], support[[0] * len(few)], targets[few], mode)
-    config = configure_passes(inputs, masks, score=score, mode=mode, chunk=chunk, dtype=dtype)
+    config = configure_passes(inputs, masks, score=score, mode=mode, chunk=chunk, dtype=dtype, result=result)
     rows, count = min(block_size(masks), config.chunk), max_in_flight()
     drawn = np.random.default_rng(0).integers(0, 2, (1, rows, support.concepts)).astype(np.float32)
     call = (model, inputs.of([0]), jnp.asarray(padded_columns(drawn)))

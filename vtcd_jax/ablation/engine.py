@@ -8,6 +8,7 @@ with ``chunk``, and on a CPU with the number of cores.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import NamedTuple
 
@@ -29,15 +30,17 @@ from vtcd_jax.scores.targets import Targets
 from .chunks import pick_chunk
 from .gates import padded_columns, rows_of
 from .inputs import EngineInputs, build_inputs, donors
-from .masked_pass import MASK, VIDEO, DeviceBatch, PassConfig, run_block
+from .masked_pass import MASK, VIDEO, DeviceBatch, PassConfig, Result, run_block
 from .support import MODES, Support
 
 # Rows of gates that are computed and stored together: enough that no device waits, few enough for smooth progress.
 BLOCK = 64
+CHUNK: dict[Result, str] = {"scores": "chunk", "slopes": "slope_chunk"}  # names of the measured chunks in the store
 
 
 class Block(NamedTuple):
-    """Scores of rows ``start`` to ``stop`` of one clip: name -> float32 [stop - start]."""
+    """Scores of rows ``start`` to ``stop`` of one clip: name -> float32 [stop - start], or their slopes: name ->
+    float32 [stop - start, concept]."""
 
     video: int
     start: int
@@ -58,15 +61,18 @@ def score_blocks(
     chunk: int | None = None,
     mesh: Mesh | None = None,
     dtype: str | None = None,
+    result: Result = "scores",
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Block]:
-    """The scores of the blocks ``todo``, in their order. Once ``stop()`` is true no further block is begun.
+    """The scores (or slopes) of the blocks ``todo``, in their order. Once ``stop()`` is true no further block is begun.
 
-    Raises InputError when a score is not finite, naming the clip and the mask.
+    Raises InputError when one is not finite, naming the clip and the mask.
     """
     present = support.present()
     inputs = build_inputs(model, clips, support, targets, mode)
-    config = configure_passes(inputs, design.masks, score=score, mode=mode, chunk=chunk, mesh=mesh, dtype=dtype)
+    config = configure_passes(
+        inputs, design.masks, score=score, mode=mode, chunk=chunk, mesh=mesh, dtype=dtype, result=result
+    )
     model, rows = put(model, mesh, P()), call_rows(design.masks, config.chunk, mesh)
 
     def pieces() -> Iterator[Task]:
@@ -82,7 +88,8 @@ def score_blocks(
 
     def run(call: tuple[list[Task], DeviceBatch, jax.Array]) -> dict[str, jax.Array]:
         _, batch, gates = call
-        return run_block(config, model, batch, gates)
+        found = run_block(config, model, batch, gates)
+        return found if result == "scores" else jax.tree.map(lambda a: a[..., : support.concepts], found)
 
     ends, done = {(task.video, task.stop) for task in todo}, []
     for (group, *_), results in map_ordered(run, calls(), max_in_flight(mesh)):
@@ -151,6 +158,7 @@ def configure_passes(
     chunk: int | None = None,
     mesh: Mesh | None = None,
     dtype: str | None = None,
+    result: Result = "scores",
 ) -> PassConfig:
     """The settings of the compiled function. Measures the best chunk where none is given."""
     if mode not in MODES:
@@ -159,12 +167,12 @@ def configure_passes(
     check_functions(inputs.model, named, masks=inputs.targets.mask is not None)
     functions = tuple(named.items())
     rows = padded_rows(masks, mesh)
-    config = PassConfig(functions, 1, mode, resolved_dtype(dtype), mesh)
+    config = PassConfig(functions, 1, mode, resolved_dtype(dtype), mesh, result)
     if chunk is None:
         chosen = pick_chunk(inputs, config, rows).chunk
     else:
         chosen = checked_chunk(chunk, rows // axis_size(mesh, MASK))
-    return PassConfig(functions, chosen, mode, config.dtype, mesh)
+    return replace(config, chunk=chosen)
 
 
 def chosen_chunk(
@@ -179,18 +187,22 @@ def chosen_chunk(
     chunk: int | None = None,
     mesh: Mesh | None = None,
     dtype: str | None = None,
+    result: Result = "scores",
     work: Work = Work(),
 ) -> int:
-    """The given chunk; without one, 1 for a single row, else the measured chunk, which the store keeps."""
+    """The given chunk; without one, 1 for a single row, else the measured chunk, which the store keeps. Slopes have a
+    chunk of their own, because the way back needs more memory."""
     if chunk is not None or design.masks == 1:
         return 1 if chunk is None else chunk
 
     def measured() -> int:
         few = [0, int(donors(clips)[0])] if mode == "resample" else [0]  # and its donor
         inputs = build_inputs(model, clips[few], support[few], targets[few], mode)
-        return configure_passes(inputs, design.masks, score=score, mode=mode, mesh=mesh, dtype=dtype).chunk
+        return configure_passes(
+            inputs, design.masks, score=score, mode=mode, mesh=mesh, dtype=dtype, result=result
+        ).chunk
 
-    return measured() if work.store is None else int(work.store.resolved("chunk", measured))
+    return measured() if work.store is None else int(work.store.resolved(CHUNK[result], measured))
 
 
 def checked_chunk(chunk: int, rows: int) -> int:
@@ -215,10 +227,11 @@ def _joined(pieces: list[Block]) -> Block:
 
 
 def check_finite(scores: Mapping[str, np.ndarray], clip: str, start: int) -> None:
-    """Raises InputError for a score that is not finite. start: the mask of the first row."""
+    """Raises InputError for a score (or slope) that is not finite. start: the mask of the first row."""
     for name, values in scores.items():
         if not np.isfinite(values).all():
-            mask = start + int(np.flatnonzero(~np.isfinite(values))[0])
+            mask = start + int(np.argwhere(~np.isfinite(values))[0, 0])
+            what = "score" if values.ndim == 1 else "the slope of score"
             raise InputError(
-                f"score {name!r} of clip {clip!r} under mask {mask} is not finite; check the weights and the clip"
+                f"{what} {name!r} of clip {clip!r} under mask {mask} is not finite; check the weights and the clip"
             )

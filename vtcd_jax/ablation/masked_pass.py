@@ -1,4 +1,5 @@
-"""The compiled masked pass: one clip, one row of gates -> its scores; and blocks of (clip, rows), over devices.
+"""The compiled masked pass: one clip, one row of gates -> its scores, or their slopes; blocks of (clip, rows), over
+devices.
 
     task      one clip with a block of rows; a call takes as many tasks as the mesh has devices along ``video``
     gates     float [task, row, concept]; rows are spread over the mesh's axis ``mask``
@@ -12,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +29,7 @@ from vtcd_jax.scores.functions import Context, Score
 from .support import edits
 
 VIDEO, MASK = "video", "mask"
+Result = Literal["scores", "slopes"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class PassConfig:
     mode:      see ``support``.
     dtype:     "float32" or "bfloat16".
     mesh:      devices along ``video`` and ``mask``, or None for one device.
+    result:    what a row of gates gives: the scores, or the slope of each score along every gate.
     """
 
     functions: tuple[tuple[str, Score], ...]
@@ -46,6 +49,7 @@ class PassConfig:
     mode: str = "zero"
     dtype: str = "float32"
     mesh: Mesh | None = None
+    result: Result = "scores"
 
 
 @struct.dataclass
@@ -99,6 +103,18 @@ def masked_scores(config: PassConfig, model: Model, clip: DeviceBatch) -> Callab
     return one
 
 
+def masked_slopes(config: PassConfig, model: Model, clip: DeviceBatch) -> Callable[[jax.Array], dict[str, jax.Array]]:
+    """gates [concept] -> name -> d score / d gates [concept], for one clip: one pass forward, one back per score."""
+    one = masked_scores(config, model, clip)
+
+    def slopes(row: jax.Array) -> dict[str, jax.Array]:
+        values, back = jax.vjp(one, row)
+        none = jax.tree.map(jnp.zeros_like, values)
+        return {name: back(none | {name: jnp.ones_like(value)})[0] for name, value in values.items()}
+
+    return slopes
+
+
 def filling(config: PassConfig, model: Model, clip: DeviceBatch) -> dict[str, jax.Array] | None:
     """What removed values become: site -> array that broadcasts against the site; None: 0, or they stay."""
     if config.mode == "mean":
@@ -119,11 +135,13 @@ def scored(config: PassConfig, output: Output, context: Context) -> dict[str, ja
 
 @partial(jax.jit, static_argnums=0)
 def run_block(config: PassConfig, model: Model, clips: DeviceBatch, gates: jax.Array) -> dict[str, jax.Array]:
-    """Scores name -> float32 [task, row]; compiled once per (``config``, network, shapes)."""
+    """Scores name -> float32 [task, row], or slopes name -> float32 [task, row, column]; compiled once per (``config``,
+    network, shapes)."""
+    of_clip = masked_scores if config.result == "scores" else masked_slopes
 
     def task(clip_and_rows: tuple[DeviceBatch, jax.Array], model: Model) -> dict[str, jax.Array]:
         clip, rows = clip_and_rows
-        one = masked_scores(config, model, batch_of_one(clip))
+        one = of_clip(config, model, batch_of_one(clip))
         return jax.lax.map(one, rows) if config.chunk == 1 else jax.lax.map(one, rows, batch_size=config.chunk)
 
     def tasks(model: Model, clips: DeviceBatch, gates: jax.Array) -> dict[str, jax.Array]:

@@ -11,7 +11,7 @@ of another network or target are therefore never taken for these. A call may be 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -31,6 +31,7 @@ from .engine import Task, chosen_chunk, score_blocks, tasks
 from .gates import Gates, as_design
 from .inputs import check_joined
 from .keys import Question, block_names
+from .masked_pass import Result
 from .prefix import prefix_blocks, supports_prefix
 from .support import Support
 
@@ -76,11 +77,35 @@ def scores(
     Raises InputError for concepts or targets of other clips, gates of another width, unknown scores and modes, a class
     that the network does not have, and a score that is not finite.
     """
+    settings = {"mode": mode, "chunk": chunk, "mesh": mesh, "dtype": dtype}
+    score = default_scores(model) if score is None else score
+    return measured("scores", model, clips, support, design, score, targets, rows, step, work, **settings)
+
+
+def measured(
+    result: Result,
+    model: Model,
+    clips: ClipSource,
+    support: Support,
+    design: Gates,
+    score: Scores,
+    targets: Targets | None,
+    rows: np.ndarray | None,
+    step: Step,
+    work: Work,
+    *,
+    mode: str,
+    chunk: int | None,
+    mesh: Mesh | None,
+    dtype: str | None,
+) -> dict[str, np.ndarray]:
+    """Scores or slopes of masked passes: name -> float32 [video, mask, ...]; see ``scores`` and ``slopes``."""
     design, present = as_design(design, support.concepts), support.present()
-    names = score_functions(default_scores(model) if score is None else score)
+    names = score_functions(score)
     targets = find_targets(model, clips) if targets is None else targets
     check_joined(model, clips, support, targets)  # before a part of them is taken, or a finished block
-    out = {name: np.full((len(clips), design.masks), np.nan, np.float32) for name in names}
+    shape = (len(clips), design.masks, *(() if result == "scores" else (support.concepts,)))
+    out = {name: np.full(shape, np.nan, np.float32) for name in names}
     wanted = [
         task
         for number, task in enumerate(tasks(design, present))
@@ -89,18 +114,20 @@ def scores(
     block_name: dict[Task, str] = {}
     if work.store is not None:
         passes = {"model": fingerprint(model), "mode": mode, "precision": resolved_dtype(dtype), "scores": list(names)}
+        passes |= {} if result == "scores" else {"result": result}
         question = Question(clips, support, targets)
         block_name = dict(zip(wanted, block_names(step.name, question, design, wanted, passes), strict=True))
     missing = {task for task in wanted if not _fill(out, task, _stored_block(work, block_name.get(task), task, out))}
     report = _Report(work, step, wanted, missing)
     if not missing:
         return out
-    settings = {"score": names, "targets": targets, "mode": mode, "mesh": mesh, "dtype": dtype}
+    settings = {"score": names, "targets": targets, "mode": mode, "mesh": mesh, "dtype": dtype, "result": result}
     chunk = chosen_chunk(model, clips, support, design, chunk=chunk, work=work, **settings)
     todo = [task for task in wanted if task in missing]
-    from_prefix = getattr(design, "sparse", False) and mesh is None and supports_prefix(model, support)
+    from_prefix = getattr(design, "sparse", False) and result == "scores" and mesh is None
+    from_prefix = from_prefix and supports_prefix(model, support)
     if from_prefix:  # rows that remove few concepts begin at their first edited block
-        del settings["mesh"]
+        del settings["mesh"], settings["result"]
     run = prefix_blocks if from_prefix else score_blocks
     with nullcontext(never) if work.store is None else graceful_interrupt() as asked:
         stop = partial(_any, (asked, work.stop))
@@ -120,14 +147,15 @@ def _any(questions: tuple[Callable[[], bool], ...]) -> bool:
     return any(question() for question in questions)
 
 
-def _stored_block(work: Work, name: str | None, task: Task, names: Collection[str]) -> dict[str, np.ndarray] | None:
+def _stored_block(work: Work, name: str | None, task: Task, out: dict[str, np.ndarray]) -> dict[str, np.ndarray] | None:
     """A finished block; None where it is not there, or is not what it should be and has been thrown away."""
     if name is None:
         return None
-    block, shape = work.read(name), (task.stop - task.start,)
-    if block is not None and {key: value.shape for key, value in block.items()} != dict.fromkeys(names, shape):
+    block, rows = work.read(name), task.stop - task.start
+    shapes = {key: (rows, *values.shape[2:]) for key, values in out.items()}
+    if block is not None and {key: value.shape for key, value in block.items()} != shapes:
         held = ", ".join(f"{key} {list(value.shape)}" for key, value in sorted(block.items()))
-        work.discard(name, f"holds {held}; expected {', '.join(names)}, {shape[0]} rows each")
+        work.discard(name, f"holds {held}; expected {', '.join(out)}, {rows} rows each")
         return None
     return block
 

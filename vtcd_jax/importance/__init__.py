@@ -4,14 +4,14 @@ One function (``ablation.scores``) runs a network under gates. CRIS, occlusion a
 gates, with an estimator, which turns scores into importance.
 """
 
-from vtcd_jax.ablation import MODES, Explicit, Support, scores
+from vtcd_jax.ablation import MODES, Explicit, Support, scores, slopes
 from vtcd_jax.devices.mesh import make_mesh
 from vtcd_jax.scores import SCORES, Context, Targets, find_targets, score_functions
 
 from .controls import Control, controls
 from .cris import Ranking, cris, importance_from_scores, rank
 from .curves import Curves, attribution_curve, in_layer, layer_importance, released_area, removal_curves
-from .designs import Bernoulli, Hadamard, LeaveOneOut, Paired, Random
+from .designs import Bernoulli, Hadamard, Joined, LeaveOneOut, Levels, Paired, Random, Slopes
 from .estimation import ESTIMATORS, Convergence, Importance, permutation_null
 from .gradients import gradient_gate, integrated_gradients
 from .named_designs import DESIGNS, make_design
@@ -30,10 +30,13 @@ __all__ = [
     "Explicit",
     "Hadamard",
     "Importance",
+    "Joined",
     "LeaveOneOut",
+    "Levels",
     "Paired",
     "Random",
     "Ranking",
+    "Slopes",
     "Support",
     "Targets",
     "attribution_curve",
@@ -54,4 +57,5 @@ __all__ = [
     "removal_curves",
     "score_functions",
     "scores",
+    "slopes",
 ]

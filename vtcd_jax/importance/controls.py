@@ -27,11 +27,12 @@ from vtcd_jax.concepts import Concepts, nearest_centres, random_centres, random_
 from vtcd_jax.data import ClipSource
 from vtcd_jax.models import Model
 from vtcd_jax.runs import Step, Work
-from vtcd_jax.scores import Targets
+from vtcd_jax.scores import Targets, score_functions
 
 from .cris import importance_from_scores
 from .curves import Curves, leaves_of
-from .named_designs import make_design
+from .measure import measure
+from .named_designs import make_design, smooth_scores
 
 CONTROL, CONTROL_CURVE = Step("control", "control", "pass"), Step("control-curve", "control curve", "pass")
 
@@ -115,15 +116,16 @@ def controls(
     groups_key, masks_key = jax.random.split(as_key(key))
     settings = {"mode": mode, "chunk": chunk, "mesh": mesh, "dtype": dtype, "work": work}
     names, found = score or curves.score, []
+    smooth = len(smooth_scores(score_functions(names)))
     for kind in KINDS:
         known, new = _dealt(kind, model, ranked, evaluated, groups_key, work)
-        masking = make_design(design, masks_key, masks, concepts=known, ratio=ratio, estimator=estimator)
+        masking = make_design(design, masks_key, masks, concepts=known, ratio=ratio, estimator=estimator, smooth=smooth)
         support = Support.of(known)
-        passes = scores(
+        own = measure(
             model, ranked.clips, support, masking, targets=ranked.targets, step=CONTROL, score=names, **settings
-        )
+        )[curves.score]
         importance = importance_from_scores(
-            curves.score, design, masking, passes[curves.score], baseline, ranked.clips.hashes, support.present(),
+            curves.score, design, own.design, own.values, baseline, ranked.clips.hashes, support.present(),
             estimator=estimator,
         )  # fmt: skip
         removals = removal_order(leaves_of(importance.order(), known.members), curves.removed, len(known))

@@ -7,21 +7,22 @@ ranks by one score; ``rank`` by several from the same passes, with the permutati
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 from jax.sharding import Mesh
 
-from vtcd_jax.ablation import Design, Support, nothing_removed, scores
+from vtcd_jax.ablation import Design, Support
 from vtcd_jax.base.random import Seed, as_key
 from vtcd_jax.concepts import Concepts
 from vtcd_jax.data import ClipSource
 from vtcd_jax.models import Model
-from vtcd_jax.runs import Step, Work
+from vtcd_jax.runs import Work
 from vtcd_jax.scores import Class, Reference, Scores, Targets, default_scores, find_targets, score_functions
 
+from .designs.slopes import Joined
 from .estimation import (
     Convergence,
     Importance,
@@ -34,11 +35,9 @@ from .estimation import (
     interim_rows,
     permutation_null,
 )
-from .estimation.estimators import default_estimator, rows_read
+from .estimation.estimators import Values, count_read, default_estimator
+from .measure import Passes, baselines, measure
 from .named_designs import default_design, make_design
-
-RANK = Step("rank", "ranking", "pass")
-BASELINE = Step("baseline", "baseline", "pass", brief=True)
 
 
 @dataclass(frozen=True)
@@ -76,11 +75,11 @@ def cris(
     dtype: str | None = None,
     work: Work = Work(),
 ) -> Importance:
-    """Ranks concepts by masking.
+    """Ranks concepts by masking, or by slopes at random gates.
 
     concepts:  found on, or assigned to, the same clips in the same order.
     score:     a name, or your own function, alone or by name.
-    masks:     largest number of passes per clip.
+    masks:     largest number of masked passes per clip; a pass for slopes costs as much as three.
     design:    one of ``DESIGNS`` (see ``designs``); default: what fits the estimator.
     ratio:     fraction of concepts removed in each mask; other than a half only for "random" and "bernoulli".
     estimator: one of ``ESTIMATORS``; default: what fits the design.
@@ -90,27 +89,28 @@ def cris(
     mode, chunk, mesh, dtype, work: as for ``scores``.
     The released code is reproduced by ``estimator="released"``, the paper by ``estimator="paper"``, both with design
     "random".
-    Raises InputError for concepts of other clips, unknown names, bad numbers, and a design that does not fit the
-    estimator.
+    Raises InputError for concepts of other clips, unknown names, bad numbers, a design that does not fit the
+    estimator, and a score without slope (0/1 scores) under the designs "slopes" and "joined".
     """
     score = default_scores(model)[0] if score is None else score
     design = default_design(estimator) if design is None else design
     masking = make_design(design, key, masks, concepts=concepts, ratio=ratio, estimator=estimator)
     targets = find_targets(model, clips, target=target, reference=reference)
     settings = {"targets": targets, "mode": mode, "chunk": chunk, "mesh": mesh, "dtype": dtype}
-    passes, baseline = score_masks(model, clips, Support.of(concepts), masking, score=score, work=work, **settings)
-    name = next(iter(score_functions(score)))
-    present = Support.of(concepts).present()
+    support, name = Support.of(concepts), next(iter(score_functions(score)))
+    baseline = baselines(model, clips, support, score=score, work=work, **settings)
+    passes = measure(model, clips, support, masking, score=score, work=work, **settings)[name]
     return importance_from_scores(
-        name, design, masking, passes[name], baseline[name], clips.hashes, present, estimator=estimator
-    )
+        name, design, passes.design, passes.values, baseline[name], clips.hashes, support.present(),
+        estimator=estimator,
+    )  # fmt: skip
 
 
 def rank(
     model: Model,
     clips: ClipSource,
     concepts: Concepts,
-    design: Design,
+    design: Design | Joined,
     *,
     score: Scores,
     design_name: str,
@@ -125,7 +125,7 @@ def rank(
     stop_top: int | None = None,
     work: Work = Work(),
 ) -> Ranking:
-    """Ranks concepts by several scores from the same passes.
+    """Ranks concepts by several scores from the same passes. Under "joined", 0/1 scores are read from the masks alone.
 
     design:   see ``make_design``; design_name: its name.  estimator: None takes what fits the design.
     key:      of the permutations of the null.  seed: of the intervals of convergence and interim analyses.
@@ -136,9 +136,9 @@ def rank(
     names, present = tuple(score_functions(score)), support.present()
     targets = find_targets(model, clips) if targets is None else targets
     settings = {"targets": targets, "mode": mode, "chunk": chunk, "mesh": mesh, "dtype": dtype, "work": work}
-    run = partial(scores, model, clips, support, design, score=score, step=RANK, **settings)
+    run = partial(measure, model, clips, support, design, score=score, **settings)
     baseline = baselines(model, clips, support, score=score, **settings)
-    read = partial(_importances, names, design_name, design, clips, present, baseline, estimator)
+    read = partial(_importances, names, design_name, clips, present, baseline, estimator)
     interim: list[InterimAnalysis] = []
     if stop_top is None:
         passes = run()
@@ -146,85 +146,44 @@ def rank(
         passes = {}
         for number, rows in enumerate(interim_rows(design, present), 1):
             passes = run(rows=rows)
-            unused = np.arange(design.masks) >= rows[:, None]  # blocks may have more rows
-            passes = {name: np.where(unused, np.nan, values) for name, values in passes.items()}
             interim.append(interim_analysis(read(passes)[0], number, top=stop_top, seed=seed))
             if interim[-1].reason:
                 break
         else:
             interim[-1] = dataclasses.replace(interim[-1], reason="all masks are used")
     importance = read(passes)
-    name, hashes = importance[0].estimator, clips.hashes
-    nulls = tuple(permutation_null(name, design, passes[s], hashes, present, key=key) for s in names)
-    curves = {s: convergence(name, design, passes[s], baseline[s], hashes, present, seed=seed) for s in names}
-    return Ranking(importance, nulls, curves, tuple(interim))
-
-
-def score_masks(
-    model: Model,
-    clips: ClipSource,
-    support: Support,
-    design: Design,
-    *,
-    score: Scores,
-    targets: Targets,
-    mode: str = "zero",
-    chunk: int | None = None,
-    mesh: Mesh | None = None,
-    dtype: str | None = None,
-    step: Step = RANK,
-    work: Work = Work(),
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """(scores under a design, float32 [video, mask]; scores with nothing removed, float64 [video]), each by name."""
-    settings = {"score": score, "targets": targets, "mode": mode, "chunk": chunk, "mesh": mesh, "dtype": dtype}
-    baseline = baselines(model, clips, support, work=work, **settings)
-    return scores(model, clips, support, design, step=step, work=work, **settings), baseline
-
-
-def baselines(
-    model: Model,
-    clips: ClipSource,
-    support: Support,
-    *,
-    score: Scores,
-    targets: Targets,
-    mode: str = "zero",
-    chunk: int | None = None,
-    mesh: Mesh | None = None,
-    dtype: str | None = None,
-    work: Work = Work(),
-) -> dict[str, np.ndarray]:
-    """name -> float64 [video]: scores with nothing removed. The chunk is always 1."""
-    unmasked = scores(
-        model, clips, support, nothing_removed(support.concepts), score=score, targets=targets, mode=mode, chunk=1,
-        mesh=mesh, dtype=dtype, step=BASELINE, work=work,
-    )  # fmt: skip
-    return {name: values[:, 0].astype(np.float64) for name, values in unmasked.items()}
+    nulls, curves = [], {}
+    for result in importance:
+        name, own = result.score, passes[result.score]
+        shared = (result.estimator, own.design, own.values)
+        nulls.append(permutation_null(*shared, clips.hashes, present, key=key))
+        curves[name] = convergence(*shared, baseline[name], clips.hashes, present, seed=seed)
+    return Ranking(importance, tuple(nulls), curves, tuple(interim))
 
 
 def _importances(
     names: Sequence[str],
     design_name: str,
-    design: Design,
     clips: ClipSource,
     present: np.ndarray,
     baseline: dict[str, np.ndarray],
     estimator: str | None,
-    passes: dict[str, np.ndarray],
+    passes: Mapping[str, Passes],
 ) -> tuple[Importance, ...]:
     return tuple(
         importance_from_scores(
-            name, design_name, design, passes[name], baseline[name], clips.hashes, present, estimator=estimator
+            name, design_name, passes[name].design, passes[name].values, baseline[name], clips.hashes, present,
+            estimator=estimator,
         )
         for name in names
-    )
+    )  # fmt: skip
 
 
 def importance_from_scores(
     score: str,
     design_name: str,
-    design: Design,
-    scores: np.ndarray,
+    design: Design | Joined,
+    scores: np.ndarray | Sequence[Values],
     baseline: np.ndarray,
     hashes: Sequence[str],
     present: np.ndarray,
@@ -233,10 +192,11 @@ def importance_from_scores(
 ) -> Importance:
     """Importance from scores [video, mask] of a design (NaN: not run). The design's rows are drawn again, clip by clip.
 
+    scores: for ``Slopes`` and ``Joined`` what ``estimate`` reads, a clip each.
     hashes: of the clips' content; clips of equal content are one draw in the standard errors.
     present: bool [video, concept].
     """
     name = estimator or default_estimator(design)
     estimates = [estimate(name, design, row, float(baseline[v]), hashes[v], present[v]) for v, row in enumerate(scores)]
-    read = [len(rows_read(design, row, present[v])) for v, row in enumerate(scores)]
+    read = [count_read(design, row, present[v]) for v, row in enumerate(scores)]
     return combine(score, name, design_name, estimates, read, present, baseline, hashes)

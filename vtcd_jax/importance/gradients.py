@@ -10,29 +10,24 @@ Attribution for Deep Networks". The released code scales features, not gates, an
 
 from __future__ import annotations
 
-from functools import partial
+from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
-from vtcd_jax.ablation.engine import configure_passes
-from vtcd_jax.ablation.gates import padded_columns
-from vtcd_jax.ablation.inputs import EngineInputs, build_inputs
-from vtcd_jax.ablation.masked_pass import DeviceBatch, PassConfig, batch_of_one, masked_scores
-from vtcd_jax.ablation.support import Support
+from vtcd_jax.ablation import Explicit, Support, slopes
 from vtcd_jax.concepts import Concepts
 from vtcd_jax.data import ClipSource
 from vtcd_jax.models import InputError, Model
 from vtcd_jax.runs import Step, Work
-from vtcd_jax.scores.functions import FLAT, SCORES, Score, Scores, default_scores, score_functions
+from vtcd_jax.scores.functions import Score, Scores, check_smooth, default_scores, flat_scores, score_functions
 from vtcd_jax.scores.targets import Class, Reference, find_targets
 
-from .cris import baselines
 from .estimation.estimators import Estimate
 from .estimation.result import Importance, combine
+from .measure import baselines
 
-GRADIENTS = Step("gradients", "gradients", "clip")
+GRADIENTS = Step("gradients", "gradients", "pass")
 
 
 def integrated_gradients(
@@ -45,6 +40,8 @@ def integrated_gradients(
     target: Class | None = None,
     reference: Reference = "true",
     mode: str = "zero",
+    chunk: int | None = None,
+    mesh: Mesh | None = None,
     dtype: str | None = None,
     work: Work = Work(),
 ) -> Importance:
@@ -57,8 +54,9 @@ def integrated_gradients(
         raise InputError(f"--steps {steps} must be at least 1")
     nodes, weights = np.polynomial.legendre.leggauss(steps)
     path = ((nodes + 1) / 2, weights / 2)
-    settings = (score, target, reference, mode, dtype)
-    return _along(model, clips, concepts, path, "integrated gradients", settings, work)
+    targets = find_targets(model, clips, target=target, reference=reference)
+    settings = {"targets": targets, "mode": mode, "chunk": chunk, "mesh": mesh, "dtype": dtype, "work": work}
+    return _along(model, clips, concepts, path, "integrated gradients", smooth_score(model, score), settings)
 
 
 def gradient_gate(
@@ -70,24 +68,26 @@ def gradient_gate(
     target: Class | None = None,
     reference: Reference = "true",
     mode: str = "zero",
+    chunk: int | None = None,
+    mesh: Mesh | None = None,
     dtype: str | None = None,
     work: Work = Work(),
 ) -> Importance:
     """Slope of a smooth score at the unmodified clip; one pass forward and back per clip."""
-    settings = (score, target, reference, mode, dtype)
+    targets = find_targets(model, clips, target=target, reference=reference)
+    settings = {"targets": targets, "mode": mode, "chunk": chunk, "mesh": mesh, "dtype": dtype, "work": work}
     path = (np.ones(1), np.ones(1))
-    return _along(model, clips, concepts, path, "gradient x gate", settings, work)
+    return _along(model, clips, concepts, path, "gradient x gate", smooth_score(model, score), settings)
 
 
 def smooth_score(model: Model, score: Scores | None) -> dict[str, Score]:
     """Name -> score. Raises InputError for a score without slope; the message names a smooth one."""
     if score is None:
-        return score_functions(next(name for name in default_scores(model) if name not in FLAT))
-    name, function = next(iter(score_functions(score).items()))
-    flat = next((key for key in FLAT if SCORES[key] is function), None)
-    if flat is not None:
-        raise InputError(f"score {name!r} has no slope; take {FLAT[flat]!r}")
-    return {name: function}
+        named = score_functions(default_scores(model))
+        return dict([next(pair for pair in named.items() if pair[0] not in flat_scores(named))])
+    first = dict([next(iter(score_functions(score).items()))])
+    check_smooth(first)
+    return first
 
 
 def _along(
@@ -96,42 +96,19 @@ def _along(
     concepts: Concepts,
     path: tuple[np.ndarray, np.ndarray],
     name: str,
-    settings: tuple,
-    work: Work,
+    score: dict[str, Score],
+    settings: dict[str, Any],
 ) -> Importance:
     """Weighted mean of the slopes at the path's points (all gates equal), [concept] per clip."""
-    score, target, reference, mode, dtype = settings
-    score = smooth_score(model, score)
-    targets = find_targets(model, clips, target=target, reference=reference)
-    support = Support.of(concepts)
-    present = support.present()
-    inputs = build_inputs(model, clips, support, targets, mode)
-    config = configure_passes(inputs, len(path[0]), score=score, mode=mode, chunk=1, dtype=dtype)
-    estimates = []
-    for video in range(len(clips)):
-        slopes = slopes_at(config, inputs, video, present[video], path[0])
-        slopes = slopes[:, : concepts.leaves] @ concepts.members.T  # a node's gate is that of all its leaves
-        estimates.append(Estimate(np.where(present[video], path[1] @ slopes, 0.0), np.zeros(len(concepts)), 1.0))
-        work.progress(GRADIENTS, video + 1, len(clips))
-    baseline = baselines(model, clips, support, score=score, targets=targets, mode=mode, dtype=dtype)
-    score_name = next(iter(score))
+    support, (points, weights), score_name = Support.of(concepts), path, next(iter(score))
+    gates = np.ones((len(points), len(concepts)), np.float32)
+    gates[:, : concepts.leaves] = points[:, None]  # a node's gate is that of all its leaves
+    found = slopes(model, clips, support, Explicit(gates), score=score, step=GRADIENTS, **settings)[score_name]
+    exact = np.zeros(len(concepts))
+    by_leaf = np.tensordot(weights, found[..., : concepts.leaves].astype(np.float64), (0, 1))  # [video, leaf]
+    estimates = [Estimate(clip, exact, 1.0) for clip in by_leaf @ concepts.members.T]
+    baseline = baselines(model, clips, support, score=score, **settings)
     return combine(
-        score_name, name, "path", estimates, [len(path[0])] * len(clips), present, baseline[score_name], clips.hashes,
+        score_name, name, "path", estimates, [len(points)] * len(clips), support.present(), baseline[score_name],
+        clips.hashes,
     )  # fmt: skip
-
-
-def slopes_at(
-    config: PassConfig, inputs: EngineInputs, video: int, present: np.ndarray, points: np.ndarray
-) -> np.ndarray:
-    """float64 [point, concept]: slopes where all present gates have the value of the point."""
-    gates = np.where(present, points[:, None], 1.0).astype(np.float32)
-    clip = batch_of_one(jax.tree.map(lambda a: a[0], inputs.of([video])))
-    slopes = np.asarray(_slopes(config, inputs.model, clip, jnp.asarray(padded_columns(gates))), np.float64)
-    return slopes[:, : len(present)]
-
-
-@partial(jax.jit, static_argnums=0)
-def _slopes(config: PassConfig, model: Model, clip: DeviceBatch, gates: jax.Array) -> jax.Array:
-    name = config.functions[0][0]
-    one = masked_scores(config, model, clip)
-    return jax.lax.map(jax.grad(lambda row: one(row)[name]), gates)

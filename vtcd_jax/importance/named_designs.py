@@ -2,28 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import jax
 import numpy as np
 
 from vtcd_jax.ablation import Design
 from vtcd_jax.base.errors import InputError
 from vtcd_jax.base.random import Seed, as_key
 from vtcd_jax.concepts import Concepts
+from vtcd_jax.scores import Score
+from vtcd_jax.scores.functions import check_smooth, flat_scores
 
-from .designs import Bernoulli, Hadamard, LeaveOneOut, Levels, Paired, Random
+from .designs import Bernoulli, Hadamard, Joined, LeaveOneOut, Levels, Paired, Random, Slopes
 from .designs.random import check_ratio, removed_count
+from .designs.slopes import MIN_ROWS, slope_price
 from .estimation.estimators import ESTIMATORS, ORIGINALS
 
-DESIGNS = ("folded-hadamard", "hadamard", "paired", "bernoulli", "random", "heads", "leave-one-out")
+DESIGNS = (
+    "folded-hadamard", "hadamard", "paired", "bernoulli", "random", "heads", "leave-one-out", "slopes", "joined",
+)  # fmt: skip
 NESTED = ("folded-hadamard", "heads", "leave-one-out")  # designs that know a hierarchy of concepts
 UNBALANCED = ("bernoulli", "random")  # designs that can remove another fraction than a half
 
 
 def make_design(
-    name: str, key: Seed, masks: int, *, concepts: Concepts, ratio: float = 0.5, estimator: str | None = None
-) -> Design:
+    name: str,
+    key: Seed,
+    masks: int,
+    *,
+    concepts: Concepts,
+    ratio: float = 0.5,
+    estimator: str | None = None,
+    smooth: int = 1,
+) -> Design | Joined:
     """A design by name. For "paper" and "released", "random" is that of the originals: absent concepts are removed
     too, and every mask removes equally many. For a hierarchy of concepts "folded-hadamard" has a block for each of its
     levels (``designs.levels``).
+
+    masks:  what a clip may cost, in masked passes. "slopes" spends them on slopes (see ``slope_price``), "joined" one
+            half on slopes and the other on whole blocks.
+    smooth: number of scores whose slopes are measured.
 
     Raises InputError for an unknown name, for a ratio other than a half where the design has none, for one that removes
     no concept, and for an estimator that does not fit the design.
@@ -46,10 +65,44 @@ def make_design(
         return Paired(key, masks)
     if name == "leave-one-out":
         return LeaveOneOut(len(concepts))
+    if name == "slopes":
+        return Slopes(key, slope_rows(name, masks, smooth))
+    if name == "joined":
+        rows = slope_rows(name, masks, smooth)
+        rest = masks - rows * slope_price(smooth)
+        return Joined(Hadamard(key, rest), Slopes(jax.random.fold_in(key, 1), rows))
     if concepts.parent is not None and name == "folded-hadamard":
         return Levels(key, masks, concepts.parent)
     groups = head_groups(concepts) if name == "heads" else None
     return Hadamard(key, masks, folded=name != "hadamard", groups=groups)
+
+
+def slope_rows(design: str, masks: int, smooth: int) -> int:
+    """Rows of slopes of a clip. Raises InputError where ``masks`` are too few."""
+    shares, price = 2 if design == "joined" else 1, slope_price(smooth)
+    if masks < (least := shares * MIN_ROWS * price):
+        raise InputError(
+            f"--masks {masks} are too few for --design {design}: a pass for slopes costs as much as {price} masked "
+            f"passes; give at least {least} (--control-masks also)"
+        )
+    return masks // shares // price
+
+
+def smooth_scores(scores: Mapping[str, Score]) -> dict[str, Score]:
+    """The scores with a slope."""
+    return {name: function for name, function in scores.items() if name not in flat_scores(scores)}
+
+
+def check_slopes(design: str, scores: Mapping[str, Score]) -> None:
+    """Raises InputError for a score without slope under the design "slopes", and for no other score under "joined"."""
+    flat = flat_scores(scores)
+    if design == "slopes" and len(scores) > len(flat) > 0:
+        name, instead = next(iter(flat.items()))
+        raise InputError(
+            f"score {name!r} has no slope; take {instead!r}, or --design joined, which reads it from masks"
+        )
+    if design == "slopes" or (design == "joined" and len(flat) == len(scores)):
+        check_smooth(scores)
 
 
 def default_design(estimator: str | None) -> str:
@@ -69,7 +122,8 @@ def check_estimator(design: str, estimator: str | None) -> None:
         raise InputError(f"unknown estimator {estimator!r}; known: {', '.join(ESTIMATORS)}")
     if estimator in ORIGINALS and design != "random":
         raise InputError(f"--estimator {estimator} needs --design random, not {design}; leave out --design")
-    if (estimator == "drop") != (design == "leave-one-out"):
+    alone = {"drop": "leave-one-out", "slope": "slopes", "joined": "joined"}  # estimators that fit one design
+    if alone.get(estimator, design if design not in alone.values() else None) != design:
         raise InputError(f"estimator {estimator!r} does not fit design {design!r}; leave out one of them")
 
 

@@ -21,9 +21,10 @@ from vtcd_jax.runs import Step, Work
 from vtcd_jax.scores.functions import Scores, default_scores, score_functions
 from vtcd_jax.scores.targets import Class, Reference, find_targets
 
-from .cris import baselines, importance_from_scores
+from .cris import importance_from_scores
 from .designs.random import LeaveOneOut
 from .estimation.result import Importance
+from .measure import baselines
 
 OCCLUSION = Step("occlusion", "occlusion", "pass")
 

@@ -159,6 +159,18 @@ def check_functions(model: Model, functions: Mapping[str, Score], *, masks: bool
             raise InputError(f"score {name!r} must be a function {SIGNATURE}; for a batch of 1 it gave {gave}")
 
 
+def flat_scores(functions: Mapping[str, Score]) -> dict[str, str]:
+    """The scores without slope (0/1 scores): name -> a smooth score that asks nearly the same."""
+    flat = {SCORES[name]: instead for name, instead in FLAT.items()}
+    return {name: flat[function] for name, function in functions.items() if function in flat}
+
+
+def check_smooth(functions: Mapping[str, Score]) -> None:
+    """Raises InputError for a score without slope; the message names a smooth one."""
+    for name, instead in flat_scores(functions).items():
+        raise InputError(f"score {name!r} has no slope; take {instead!r}")
+
+
 def check_scores(model: Model, scores: Sequence[str]) -> None:
     """Raises InputError for a score that is unknown or does not fit the network. Costs no arithmetic."""
     for name, function in score_functions(scores).items():

@@ -3,5 +3,6 @@
 from .hadamard import Hadamard
 from .levels import Levels
 from .random import Bernoulli, LeaveOneOut, Paired, Random
+from .slopes import Joined, Slopes
 
-__all__ = ["Bernoulli", "Hadamard", "LeaveOneOut", "Levels", "Paired", "Random"]
+__all__ = ["Bernoulli", "Hadamard", "Joined", "LeaveOneOut", "Levels", "Paired", "Random", "Slopes"]

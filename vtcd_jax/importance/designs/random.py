@@ -11,6 +11,7 @@ interrupting a run changes no draw.
     folded-hadamard   the same, each row followed by its complement            (``hadamard``)
     heads             folded-hadamard over heads: all concepts of a head are removed together
     leave-one-out     one present concept at a time: occlusion
+    slopes, joined    random gates, also between 0 and 1, for slopes           (``slopes``)
 
 The *players* of a clip are the concepts that a design can remove: those that the clip has. The gates of all others stay
 1. Only ``Random(players="all")`` removes absent concepts too, as the paper's and the released estimator require.

@@ -3,7 +3,7 @@
 At m masks per clip, the ranking from m masks of the first half is correlated (Spearman) with the ranking from m masks
 of the second half. A repetition of the measurement with m masks would show this correlation; the ranking from all masks
 is better than the last point. Hadamard designs are halved into whole blocks: within a block, the errors of one half are
-the opposite of those of the other half.
+the opposite of those of the other half. Slopes are halved into whole draws; of joined designs both parts are halved.
 
 The interval is for the mean of this correlation over draws of the masks, on these clips. The scatter of one correlation
 around this mean is predicted from the standard errors: the importance is shrunk by the variance that noise has added,
@@ -25,7 +25,8 @@ from vtcd_jax.base import statistics as student
 from ..designs.hadamard import Hadamard
 from ..designs.levels import Levels
 from ..designs.random import LeaveOneOut
-from .estimators import Estimate, estimate, regression_masks, rows_read, whole_blocks
+from ..designs.slopes import DRAW, MIN_ROWS, Joined, Slopes
+from .estimators import Estimate, Rows, Values, estimate, regression_masks, rows_read, whole_blocks
 from .result import error_of_mean, groups_of
 
 POINTS = 8
@@ -46,15 +47,15 @@ class Convergence:
 
 def convergence(
     estimator: str,
-    design: Design,
-    scores: np.ndarray,
+    design: Design | Joined,
+    scores: np.ndarray | Sequence[Values],
     baseline: np.ndarray,
     hashes: Sequence[str],
     present: np.ndarray,
     *,
     seed: int = 0,
 ) -> Convergence:
-    """The curve of scores [video, mask] (NaN anywhere: not run).
+    """The curve of scores [video, mask] (NaN anywhere: not run), or of slopes, or both, as ``estimate`` reads them.
 
     baseline: [video], the score with nothing removed.  hashes: of the clips.  present: bool [video, concept].
     Empty where a clip has too few masks to halve, and for leave-one-out, whose halves remove different concepts.
@@ -72,18 +73,25 @@ def convergence(
             ]
             for side in (0, 1)
         )
-        masks = round(np.mean([len(rows[0]) for rows in halves if rows is not None]))
+        masks = round(np.mean([_count(rows[0]) for rows in halves if rows is not None]))
         points[masks] = _agreement(sides, groups, generator)  # each number of whole blocks once
     curve = np.array(list(points.values())).reshape(-1, 3).T
     return Convergence(np.array(list(points), int), *curve)
 
 
 def _halves(
-    design: Design, y: np.ndarray, present: np.ndarray, estimator: str, fraction: float
-) -> tuple[np.ndarray, np.ndarray] | None:
+    design: Design | Joined, y: Values, present: np.ndarray, estimator: str, fraction: float
+) -> tuple[Rows, Rows] | None:
     """Rows of a clip, ``fraction`` of each half; None where there are too few."""
+    if isinstance(design, Joined):
+        parts = zip((design.masks, design.slopes), y, strict=True)
+        masks, slopes = (_halves(part, values, present, estimator, fraction) for part, values in parts)
+        return None if masks is None or slopes is None else ((masks[0], slopes[0]), (masks[1], slopes[1]))  # type: ignore[return-value]
+    y = np.asarray(y)
     rows, unit, minimum = rows_read(design, y, present), 2 if design.paired else 1, MIN_MASKS
-    if isinstance(design, Levels):
+    if isinstance(design, Slopes):
+        unit, minimum = DRAW, MIN_ROWS
+    elif isinstance(design, Levels):
         unit = design.cycle(present)
         rows = rows if len(rows) % unit == 0 else rows[:0]
     elif isinstance(design, Hadamard):
@@ -96,6 +104,10 @@ def _halves(
     if taken < minimum or isinstance(design, LeaveOneOut):
         return None
     return rows[:taken], rows[half * unit :][:taken]
+
+
+def _count(rows: Rows) -> int:
+    return sum(len(part) for part in rows) if isinstance(rows, tuple) else len(rows)
 
 
 def _agreement(

@@ -8,6 +8,8 @@
     paper        mean_k (y_0 - y_k)(1 - M_ki)                Kowal et al. (2024), equation 6
     released     Σ_k y_k M_ki                                 the authors' code: not centred, not divided
     drop         y_0 - y_k where mask k removes i alone       occlusion
+    slope        mean of dy / dg_i at rows where gate i is drawn from [0, 1] (``slopes``)
+    joined       contrast and slope with inverse variances (``join``)
 
 Higher is more important for all of them. From complementary pairs of masks only the differences
 ``d = (y(M) - y(1 - M)) / 2`` are used. Whole Hadamard blocks are read by their columns, where contrast and regression
@@ -30,6 +32,7 @@ from vtcd_jax.models import InputError
 from ..designs.hadamard import Hadamard
 from ..designs.levels import Levels
 from ..designs.random import Bernoulli, LeaveOneOut, Paired, Random
+from ..designs.slopes import Joined, Slopes
 from .columns import MIN_BLOCKS, POOLED_DOF, block_estimate
 from .formulas import (
     Estimate,
@@ -42,44 +45,65 @@ from .formulas import (
     released,
     removed_and_kept,
 )
+from .join import join
+from .slopes import slope_estimate
 
 __all__ = [
-    "ESTIMATORS", "MIN_BLOCKS", "ORIGINALS", "POOLED_DOF", "Estimate", "default_estimator", "estimate", "from_rows",
-    "removed_and_kept", "regression_masks", "rows_read", "whole_blocks",
+    "ESTIMATORS", "MIN_BLOCKS", "ORIGINALS", "POOLED_DOF", "Estimate", "count_read", "default_estimator", "estimate",
+    "from_rows", "removed_and_kept", "regression_masks", "rows_read", "whole_blocks",
 ]  # fmt: skip
 
-ESTIMATORS = ("contrast", "regression", "paper", "released", "drop")
+ESTIMATORS = ("contrast", "regression", "paper", "released", "drop", "slope", "joined")
+SLOPED = ("slope", "joined")  # of the designs with slopes alone
 ORIGINALS = ("paper", "released")  # absent concepts can be removed too, and all masks remove equally many
 
 
-def default_estimator(design: Design) -> str:
-    """The drop for leave-one-out, else the contrast, which works with any number of masks."""
+Rows = np.ndarray | tuple[np.ndarray, np.ndarray]  # int [row]; of a ``Joined`` design those of masks and of slopes
+Values = np.ndarray | tuple[np.ndarray, np.ndarray]  # a clip's scores [mask] or slopes [row, concept]; both of them
+
+
+def default_estimator(design: Design | Joined) -> str:
+    """What fits a design; for masks the contrast, which works with any number of them."""
+    if isinstance(design, (Slopes, Joined)):
+        return "slope" if isinstance(design, Slopes) else "joined"
     return "drop" if isinstance(design, LeaveOneOut) else "contrast"
 
 
 def estimate(
     estimator: str,
-    design: Design,
-    y: np.ndarray,
+    design: Design | Joined,
+    y: Values,
     baseline: float,
     clip_hash: str,
     present: np.ndarray,
-    rows: np.ndarray | None = None,
+    rows: Rows | None = None,
 ) -> Estimate:
     """One clip's importance from its scores [mask] under the first rows of a design, NaN where a row was not run.
 
+    y:    for ``Slopes`` slopes [row, concept], for ``Joined`` scores and slopes.
     rows: int [row], increasing, which rows to read; None: ``rows_read``.
     Raises InputError for an unknown estimator, for too few masks, and for masks that cannot show the estimate.
     """
     if estimator not in ESTIMATORS:
         raise InputError(f"unknown estimator {estimator!r}; known: {', '.join(ESTIMATORS)}")
+    fits = default_estimator(design)
+    if estimator != fits and {estimator, fits} & set(SLOPED):
+        raise InputError(f"estimator {estimator!r} does not fit a design with the estimator {fits!r}; leave it out")
+    if isinstance(design, Joined):
+        parts = zip(("contrast", "slope"), (design.masks, design.slopes), y, rows or (None, None), strict=True)
+        return join(*(estimate(name, part, v, baseline, clip_hash, present, r) for name, part, v, r in parts))
     y = np.asarray(y, np.float64)
-    rows = rows_read(design, y, present) if rows is None else rows
+    rows = rows_read(design, y, present) if rows is None else np.asarray(rows)
     if isinstance(design, Levels):
         return _by_level(estimator, design, y, baseline, clip_hash, present, rows)
     if not len(rows):
         nothing = np.where(_players(design, present), np.nan, 0.0)
         return Estimate(nothing, nothing, 1.0)
+    if isinstance(design, Slopes):
+        drawn = design.drawn(clip_hash, int(rows[0]), int(rows[-1]) + 1, present)[rows - rows[0]]
+        found = slope_estimate(y[rows], drawn)
+        value, variance = (np.where(present, a, 0.0) for a in (found.value, found.variance))
+        return Estimate(value, variance, found.dof)
     blocks = _blocks_of(design, rows, present)
     if blocks is not None and estimator != "drop":
         assert isinstance(design, Hadamard)
@@ -157,10 +181,17 @@ def rows_read(design: Design, y: np.ndarray, present: np.ndarray) -> np.ndarray:
     blocks = whole_blocks(design, y, present)
     if len(blocks) and isinstance(design, Hadamard):
         return _rows_of(blocks, design.block_rows(present))
-    finite = np.isfinite(y)
+    finite = np.isfinite(y if y.ndim == 1 else y.sum(1))  # slopes: of all concepts
     if design.paired:
         finite = np.repeat(finite[: len(y) // 2 * 2].reshape(-1, 2).all(1), 2)
     return np.flatnonzero(finite)
+
+
+def count_read(design: Design | Joined, y: Values, present: np.ndarray) -> int:
+    """Number of passes of a clip that estimators read."""
+    if isinstance(design, Joined):
+        return sum(count_read(part, v, present) for part, v in zip((design.masks, design.slopes), y, strict=True))
+    return len(rows_read(design, np.asarray(y), present))
 
 
 def whole_blocks(design: Design, y: np.ndarray, present: np.ndarray) -> np.ndarray:

@@ -14,6 +14,11 @@ its mean over permutations. A concept's p is the fraction of permutations in whi
 (Westfall & Young 1993), so it is corrected for all concepts together. With too few masks for a fit over all concepts
 each column is fitted alone.
 
+The null hypothesis for slopes (see ``slopes``): u_ki, the mean slope of a pair of rows, is distributed symmetrically
+around 0. Then the sign of each pair may flip, the same for all its concepts. An asymmetric u_ki with mean 0 is tested
+approximately, because t is a studentised mean. In joined designs the t of both parts are joined in every permutation
+as the estimates are (``join``).
+
 Freedman & Lane, "A nonstochastic interpretation of reported significance levels", J. Bus. Econ. Stat. 1.
 """
 
@@ -29,9 +34,12 @@ from vtcd_jax.base.random import Seed, generator, key_bytes
 
 from ..designs.levels import Levels
 from ..designs.random import LeaveOneOut, Random
-from .estimators import rows_read
+from ..designs.slopes import Joined, Slopes
+from .estimators import Values, rows_read
 from .formulas import removed_and_kept
+from .join import weights
 from .result import groups_of, summed
+from .slopes import units_of
 
 MIN_DOF = 5  # degrees of freedom below which a fit on all columns does not show the noise
 EXACT = 1e-9  # a residual this small relative to the scores is rounding
@@ -54,8 +62,8 @@ class Null:
 
 def permutation_null(
     estimator: str,
-    design: Design,
-    scores: np.ndarray,
+    design: Design | Joined,
+    scores: np.ndarray | Sequence[Values],
     hashes: Sequence[str],
     present: np.ndarray,
     *,
@@ -64,8 +72,8 @@ def permutation_null(
 ) -> Null:
     """Tests whether the importance of each concept differs from 0.
 
-    scores: [video, mask], NaN anywhere: not run.  hashes: of the clips, equal ones are copies with the same
-            permutations.
+    scores: [video, mask], NaN anywhere: not run; slopes, or both, as ``estimate`` reads them.
+    hashes: of the clips, equal ones are copies with the same permutations.
     present: bool [video, concept].
     All NaN for exact drops (``estimator`` "drop"), which have no noise. NaN also for a concept that no mask removed,
     and where all masks of a clip with every concept remove equally many (paper, released): such masks cannot locate 0.
@@ -89,11 +97,15 @@ def permutation_null(
 
 
 def _clip(
-    design: Design, scores: np.ndarray, clip_hash: str, present: np.ndarray, draws: int, rng: np.random.Generator
+    design: Design | Joined, y: Values, clip_hash: str, present: np.ndarray, draws: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Slopes and their standard errors [1 + draws, concept], as measured and in every permutation; 0 for concepts that
     the clip does not show."""
+    if isinstance(design, Joined):
+        parts = zip((design.masks, design.slopes), y, strict=True)
+        return _joined(*(_clip(part, values, clip_hash, present, draws, rng) for part, values in parts))
     slopes, errors = np.zeros((2, 1 + draws, len(present)))
+    scores = np.asarray(y)
     if isinstance(design, Levels):  # each node by the lowest level that removes it
         for number, level in reversed(list(enumerate(design.levels(present)))):
             own = scores[design.rows_of(level, present)]
@@ -104,6 +116,9 @@ def _clip(
     rows = rows_read(design, scores, present)
     if not len(rows):
         return slopes, errors
+    if isinstance(design, Slopes):
+        drawn = design.drawn(clip_hash, int(rows[0]), int(rows[-1]) + 1, present)[rows - rows[0]]
+        return _flipped(*units_of(scores[rows] / 2, drawn), draws, rng)
     kept = design.rows(clip_hash, int(rows[0]), int(rows[-1]) + 1, present)[rows - rows[0]].astype(np.float64)
     shown = np.flatnonzero(removed_and_kept(kept) & present)
     y, columns = scores[rows].astype(np.float64), 2 * kept[:, shown] - 1
@@ -161,6 +176,28 @@ def _single_fits(
     slopes = scores @ X / size
     left = np.maximum(y @ y - slopes**2 * size, EXACT**2 * (y @ y) + TINY)
     return slopes, np.sqrt(left / max(dimensions - 1, 1) / size)
+
+
+def _flipped(
+    units: np.ndarray, read: np.ndarray, draws: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """The same for means of pairs of slopes [pair, concept], read where ``read``: signs of pairs flip."""
+    count = read.sum(0)
+    signs = np.concatenate([np.ones((1, len(units))), rng.choice([-1.0, 1.0], (draws, len(units)))])
+    mean, total = signs @ units / np.maximum(count, 1), (units**2).sum(0)
+    squares = np.maximum(total - mean**2 * count, EXACT**2 * total + TINY)
+    shown = count > 1
+    return mean * shown, np.sqrt(squares / np.maximum(count - 1, 1) / np.maximum(count, 1)) * shown
+
+
+def _joined(
+    first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Slopes and errors of two parts, joined with inverse variances, without a part that does not show a concept."""
+    values, errors = np.stack([first[0], second[0]]), np.stack([first[1], second[1]])
+    shown = (errors > 0).any(1, keepdims=True)
+    shares = weights(np.where(shown, errors**2, np.nan), values)
+    return (shares * values).sum(0), np.sqrt((shares**2 * errors**2).sum(0))
 
 
 def permutations(units: int, paired: bool, draws: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -28,7 +28,8 @@ LEVEL = 0.95
 class Importance:
     """How much each concept matters for one score.
 
-    score, estimator, design: their names.  masks: int [video], masked passes of each clip that were read.
+    score, estimator, design: their names.
+    masks:              int [video], masked passes and passes for slopes of each clip that were read.
     importance:         float64 [concept], mean over all clips; a concept absent from a clip counts 0 there
                         (for "paper" and "released" absent concepts are removed too, as in the originals).
     importance_present: float64 [concept], mean over the clips that have the concept.

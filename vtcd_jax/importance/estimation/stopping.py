@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 
@@ -26,13 +27,16 @@ from vtcd_jax.base.statistics import survival
 from ..designs.hadamard import Hadamard
 from ..designs.levels import Levels
 from ..designs.random import LeaveOneOut
+from ..designs.slopes import Joined, Slopes
 from .convergence import repetitions
+from .estimators import Rows
 from .formulas import regression_masks
 from .result import Importance
 
 ALPHA = 0.05
 NOISE = 0.25  # variance of the masks over that of the clips, below which there are enough masks
 FIRST = 128  # masks at the first analysis of designs without blocks, at least
+FIRST_SLOPES = 32  # rows of slopes there: eight of each concept
 
 
 @dataclass(frozen=True)
@@ -132,11 +136,30 @@ def stability(importance: Importance, generator: np.random.Generator) -> tuple[f
     return float(np.mean(predicted)), float(low), float(high)
 
 
-def interim_rows(design: Design, present: np.ndarray) -> Iterator[np.ndarray]:
+@overload
+def interim_rows(design: Design, present: np.ndarray) -> Iterator[np.ndarray]: ...
+
+
+@overload
+def interim_rows(design: Joined, present: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]: ...
+
+
+@overload
+def interim_rows(design: Design | Joined, present: np.ndarray) -> Iterator[Rows]: ...
+
+
+def interim_rows(design: Design | Joined, present: np.ndarray) -> Iterator[Rows]:
     """Rows of each clip, int [video], at each interim analysis: twice as many each time, whole blocks if possible.
 
-    present: bool [video, concept]. The last analysis has all rows.
+    present: bool [video, concept]. The last analysis has all rows. For ``Joined`` a pair: rows of masks and of slopes,
+    where a part that is measured out waits for the other.
     """
+    if isinstance(design, Joined):
+        parts = [list(interim_rows(part, present)) for part in (design.masks, design.slopes)]
+        for number in range(max(len(part) for part in parts)):
+            masks, slopes = (part[min(number, len(part) - 1)] for part in parts)
+            yield masks, slopes
+        return
     ends = np.array([design.count(row) for row in present])
     units = np.array([_unit(design, row) for row in present])
     factor, rows = 1, np.minimum(units, ends)
@@ -155,4 +178,6 @@ def _unit(design: Design, present: np.ndarray) -> int:
         return design.cycle(present)
     if isinstance(design, Hadamard) and design.blocks(present):
         return design.block_rows(present)
+    if isinstance(design, Slopes):
+        return FIRST_SLOPES
     return max(FIRST, regression_masks(int(present.sum()) + 1, paired=True))

@@ -27,7 +27,7 @@ JOB: Job[RunSettings, VtcdInputs] = Job(
     outline=outline,
     facts=facts,
     resolve=resolve,
-    resolved=("chunk",),
+    resolved=("chunk", "slope_chunk"),
     folders=("held_out",),
 )
 

@@ -15,6 +15,7 @@ from vtcd_jax.data.inputs import check_query, seen_clips
 from vtcd_jax.data.notices import SkippedClips, recorded
 from vtcd_jax.data.query import with_query
 from vtcd_jax.devices.precision import resolved_dtype
+from vtcd_jax.importance.named_designs import check_slopes, slope_rows, smooth_scores
 from vtcd_jax.models import Model, describe, load, model_hashes
 from vtcd_jax.runs import Progress, Run, Step, manifest, write_csv
 from vtcd_jax.scores import (
@@ -26,6 +27,7 @@ from vtcd_jax.scores import (
     find_targets,
     follows_query,
     misclassified,
+    score_functions,
 )
 from vtcd_jax.world.sources import open_sources
 
@@ -104,6 +106,11 @@ def _opened(settings: RunSettings, progress: Progress) -> tuple[Model, ClipSourc
     concept_sites(model, settings.site)
     scores = tuple(dict.fromkeys(settings.scores or default_scores(model)))
     check_scores(model, scores)
+    named = score_functions(scores)
+    check_slopes(settings.design_name, named)
+    if settings.design_name in ("slopes", "joined"):
+        least = min(settings.masks, settings.control_masks or settings.masks)
+        slope_rows(settings.design_name, least, len(smooth_scores(named)))
     if settings.target is not None:
         class_index(model, settings.target)
     if settings.query is not None and not follows_query(model):

@@ -13,9 +13,12 @@ from vtcd_jax.ablation.cost import PassCost, pass_cost, worst_case_support
 from vtcd_jax.concepts import concept_sites
 from vtcd_jax.concepts.cost import factorisation_seconds, largest_site, segmentation_seconds
 from vtcd_jax.importance.curves import removal_counts
+from vtcd_jax.importance.designs.slopes import slope_price
+from vtcd_jax.importance.named_designs import slope_rows, smooth_scores
 from vtcd_jax.jobs.job import Cost
 from vtcd_jax.models import sites
 from vtcd_jax.report.overlays import card_seconds
+from vtcd_jax.scores import score_functions
 
 from .inputs import VtcdInputs
 from .settings import RunSettings
@@ -48,12 +51,14 @@ class Rates:
     """Measurements for several stages.
 
     passes:    cost of masked passes.
+    slopes:    cost of passes for the slopes of the smooth scores; None for a design without slopes.
     segment:   seconds for one head of one clip.
     factorise: seconds for all heads.
     card:      seconds for one clip of the report.
     """
 
     passes: PassCost
+    slopes: PassCost | None
     segment: float
     factorise: float
     card: float
@@ -63,13 +68,16 @@ def measure(settings: RunSettings, inputs: VtcdInputs) -> Rates:
     """Measures a small piece of every kind of work."""
     size, model = sizes(settings, inputs), inputs.model
     support = worst_case_support(model, size.names, settings.nmf.elbow.largest)
-    passes = pass_cost(
-        model, inputs.clips, inputs.targets, support, masks=settings.masks, score=inputs.scores, mode=settings.mode,
-        chunk=settings.chunk, dtype=settings.precision,
-    )  # fmt: skip
+    asked = {"mode": settings.mode, "chunk": settings.chunk, "dtype": settings.precision}
+    one = (model, inputs.clips, inputs.targets, support)
+    passes = pass_cost(*one, masks=settings.masks, score=inputs.scores, **asked)
+    rows, slopes = _slopes_per_clip(settings, inputs), None
+    if rows:
+        smooth = smooth_scores(score_functions(inputs.scores))
+        slopes = pass_cost(*one, masks=rows, score=smooth, result="slopes", **asked)
     segment = segmentation_seconds(model, largest_site(model, size.names), settings.slic)
     factorise = factorisation_seconds(model, size.names, size.clips, settings.slic, settings.nmf)
-    return Rates(passes, segment, factorise, card_seconds(inputs.clips))
+    return Rates(passes, slopes, segment, factorise, card_seconds(inputs.clips))
 
 
 def outline(settings: RunSettings, inputs: VtcdInputs) -> list[str]:
@@ -93,13 +101,17 @@ def discovery_costs(settings: RunSettings, inputs: VtcdInputs, rates: Rates) -> 
 
 def ranking_costs(settings: RunSettings, inputs: VtcdInputs, rates: Rates) -> list[Cost]:
     """Compiling, and the passes of the ranking."""
-    size, passes = sizes(settings, inputs), rates.passes
-    count = size.clips * (_per_clip(settings, size) + 1)
+    size, passes, slopes = sizes(settings, inputs), rates.passes, rates.slopes
+    count = size.clips * (_per_clip(settings, inputs, size) + 1)
     each = f"{passes.seconds * 1e3:.1f} ms each, chunk {passes.chunk}; --masks bounds them"
-    return [
-        Cost("compiling", 4 * passes.compiling, memory=passes.memory),  # features, unmodified clips, ranking, curves
-        Cost("ranking", count * passes.seconds, count, note=each),
-    ]
+    compiling, memory = 4 * passes.compiling, passes.memory  # features, unmodified clips, ranking, curves
+    costs = [Cost("ranking", count * passes.seconds, count, note=each)]
+    if slopes is not None:
+        compiling, memory = compiling + slopes.compiling, max(memory, slopes.memory)
+        rows = size.clips * _slopes_per_clip(settings, inputs)
+        each = f"{slopes.seconds * 1e3:.1f} ms each, chunk {slopes.chunk}; --masks bounds them"
+        costs.append(Cost("slopes", rows * slopes.seconds, rows, note=each))
+    return [Cost("compiling", compiling, memory=memory), *costs]
 
 
 def curve_costs(settings: RunSettings, inputs: VtcdInputs, rates: Rates) -> list[Cost]:
@@ -109,7 +121,8 @@ def curve_costs(settings: RunSettings, inputs: VtcdInputs, rates: Rates) -> list
     curves = evaluated * (2 + settings.repeats) * steps
     control = 0
     if settings.control_masks:
-        control = 2 * (size.clips * min(_per_clip(settings, size), settings.control_masks) + evaluated * steps)
+        ranked = size.clips * min(settings.masks, settings.control_masks, _most(settings, size))
+        control = 2 * (ranked + evaluated * steps)
     cards = settings.top * min(CLIPS_PER_CARD, size.clips)
     return [
         Cost("curves", curves * seconds, curves, note="--steps and --repeats bound them"),
@@ -118,5 +131,21 @@ def curve_costs(settings: RunSettings, inputs: VtcdInputs, rates: Rates) -> list
     ]
 
 
-def _per_clip(settings: RunSettings, size: Sizes) -> int:
+def _per_clip(settings: RunSettings, inputs: VtcdInputs, size: Sizes) -> int:
+    """Masked passes of a clip."""
+    if settings.design_name == "slopes":
+        return 0
+    smooth = len(smooth_scores(score_functions(inputs.scores)))
+    return _most(settings, size) - _slopes_per_clip(settings, inputs) * slope_price(smooth)
+
+
+def _most(settings: RunSettings, size: Sizes) -> int:
+    """What a clip may cost, in masked passes."""
     return min(settings.masks, size.concepts) if settings.design_name == "leave-one-out" else settings.masks
+
+
+def _slopes_per_clip(settings: RunSettings, inputs: VtcdInputs) -> int:
+    """Rows of slopes of a clip."""
+    if settings.design_name not in ("slopes", "joined"):
+        return 0
+    return slope_rows(settings.design_name, settings.masks, len(smooth_scores(score_functions(inputs.scores))))

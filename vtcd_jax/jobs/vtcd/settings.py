@@ -38,11 +38,22 @@ class RunSettings:
     site: Literal["key", "query", "value"] = "key"
     """Per-head features from which concepts are made, and which are removed."""
     masks: int = 512
-    """Largest number of masked passes per clip for ranking; block designs use as many whole blocks as fit."""
+    """Largest number of masked passes per clip for ranking; block designs use as many whole blocks as fit. A pass for
+    slopes counts as three, with two smooth scores as five, and so on."""
     design: Literal[
-        "auto", "folded-hadamard", "hadamard", "paired", "bernoulli", "random", "heads", "leave-one-out"
+        "auto",
+        "folded-hadamard",
+        "hadamard",
+        "paired",
+        "bernoulli",
+        "random",
+        "heads",
+        "leave-one-out",
+        "slopes",
+        "joined",
     ] = "auto"
-    """Which concepts are removed together; auto: folded-hadamard, or random with the estimators paper and released."""
+    """Which concepts are removed together; auto: folded-hadamard, or random with the estimators paper and released.
+    slopes ranks by gradients at random gates, joined by these and masks together (smooth scores)."""
     ratio: float = 0.5
     """Fraction of the concepts removed in each masked pass (designs random and bernoulli)."""
     estimator: Literal["auto", "contrast", "regression", "paper", "released"] = "auto"

@@ -18,12 +18,14 @@ from vtcd_jax.concepts.files.storage import FILES as CONCEPT_FILES
 from vtcd_jax.concepts.files.tables import write_overlaps
 from vtcd_jax.importance import Control, Ranking, controls, make_design, rank, removal_curves, tables
 from vtcd_jax.importance.controls import Sample
-from vtcd_jax.importance.cris import score_masks
 from vtcd_jax.importance.curves import layer_importance
+from vtcd_jax.importance.measure import baselines, measure
+from vtcd_jax.importance.named_designs import smooth_scores
 from vtcd_jax.importance.storage import load_curves, load_ranking, save_curves, save_ranking
 from vtcd_jax.jobs.job import Context, Stage
 from vtcd_jax.report.charts import order_style
 from vtcd_jax.report.frames import save_frames, shown_clips
+from vtcd_jax.scores import score_functions
 
 from . import plan
 from .inputs import VtcdInputs, write_clips
@@ -70,8 +72,11 @@ DISCOVER: Stage[RunSettings, VtcdInputs] = Stage(
 # -- ranking ----------------------------------------------------------------------------------------------------------
 def _design(context: Run, concepts: Concepts) -> Any:
     s = context.settings
-    key = stage_key(s.seed, "rank")
-    return make_design(s.design_name, key, s.masks, concepts=concepts, ratio=s.ratio, estimator=s.estimator_name)
+    smooth = len(smooth_scores(score_functions(context.inputs().scores)))
+    return make_design(
+        s.design_name, stage_key(s.seed, "rank"), s.masks, concepts=concepts, ratio=s.ratio,
+        estimator=s.estimator_name, smooth=smooth,
+    )  # fmt: skip
 
 
 def _rank(context: Run) -> None:
@@ -93,10 +98,10 @@ def _rank(context: Run) -> None:
 def _rank_shard(context: Run) -> None:
     """One shard's blocks of the ranking."""
     inputs, concepts = context.inputs(), context.result("discover")
-    score_masks(
-        inputs.model, inputs.clips, Support.of(concepts), _design(context, concepts), score=inputs.scores,
-        targets=inputs.targets, **passes_settings(context),
-    )  # fmt: skip
+    support, settings = Support.of(concepts), {"score": inputs.scores, "targets": inputs.targets}
+    settings |= passes_settings(context)
+    baselines(inputs.model, inputs.clips, support, **settings)
+    measure(inputs.model, inputs.clips, support, _design(context, concepts), **settings)
 
 
 def _rank_lines(ranking: Ranking, folder: Path) -> list[str]:

@@ -14,7 +14,7 @@ from vtcd_jax.ablation.gates import Gates, as_design, rows_of
 from vtcd_jax.concepts import Concepts
 from vtcd_jax.data import Clips
 from vtcd_jax.data.same import check_same_clips
-from vtcd_jax.importance import Support, importance_from_scores, make_design
+from vtcd_jax.importance import Hadamard, Levels, Support, importance_from_scores
 
 from .truth import ACTING, attended, covered, weight_of
 
@@ -50,7 +50,8 @@ def _removed(ids: Int[np.ndarray, "token slot"], gates: Float[np.ndarray, "mask 
 
 def planned_importance(clips: Clips, concepts: Concepts, key: jax.Array) -> Float[np.ndarray, "concept"]:
     """The result of CRIS for the logit with very many masks."""
-    support, design = Support.of(concepts), make_design("folded-hadamard", key, MASKS, concepts=concepts)
+    support, parent = Support.of(concepts), concepts.parent
+    design = Hadamard(key, MASKS) if parent is None else Levels(key, MASKS, parent)
     masked = planned_scores(clips, support, design)
     unmodified = planned_scores(clips, support, np.ones((1, len(concepts)), np.float32))[:, 0]
     present = support.present()
