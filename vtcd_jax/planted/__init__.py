@@ -4,6 +4,7 @@ version 1   model() ── heads are known detectors ──▶ clips(count, seed
                                                           │
             benchmark({"mine": Method(discover, rank)}) ──┘ ──▶ precision, recall, ranks, areas
 version 2   instance(seed, count): a network by seed, its clips and their truth
+            compare({"mine": from_arrays(fit)}) ──▶ matching score, ranking and areas at several levels of noise
 
 In both, random concepts are the control.
 """
@@ -11,6 +12,9 @@ In both, random concepts are the control.
 from .baselines.arrays import from_arrays
 from .baselines.named import BASELINES, baselines
 from .circuits.instance import Instance, instance
+from .comparison.report import Comparison, compare
+from .comparison.settings import ComparisonSettings
+from .comparison.table import comparison_lines
 from .evaluation.judging import Report, benchmark
 from .evaluation.methods import Method, from_tokens, vtcd
 from .evaluation.settings import Settings, VtcdSettings
@@ -22,6 +26,8 @@ from .network.truth import PROPERTIES, Property, planted_logit, token_masks
 __all__ = [
     "BASELINES",
     "PROPERTIES",
+    "Comparison",
+    "ComparisonSettings",
     "Instance",
     "Method",
     "Property",
@@ -31,6 +37,8 @@ __all__ = [
     "baselines",
     "benchmark",
     "clips",
+    "compare",
+    "comparison_lines",
     "from_arrays",
     "from_tokens",
     "instance",
