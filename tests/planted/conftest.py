@@ -18,3 +18,15 @@ def network() -> Model:
 def clips() -> Clips:
     """Two of each class."""
     return planted.clips(8, seed=3)
+
+
+@pytest.fixture(scope="session")
+def instance() -> planted.Instance:
+    """A network of version 2 and four of its clips."""
+    return planted.instance(7, 4)
+
+
+@pytest.fixture(scope="session")
+def circuits(instance: planted.Instance) -> Model:
+    """The network of ``instance``, with noise."""
+    return instance.model(0.5)

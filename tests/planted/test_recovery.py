@@ -9,7 +9,7 @@ import pytest
 from vtcd_jax import planted
 from vtcd_jax.importance import Support, scores
 from vtcd_jax.planted.evaluation import recovery, trials
-from vtcd_jax.planted.evaluation.judging import Interval, above, better, interval
+from vtcd_jax.planted.evaluation.intervals import Interval, above, better, interval
 from vtcd_jax.planted.evaluation.methods import permuted_concepts
 from vtcd_jax.planted.network.analytic import planned_importance, planned_scores
 from vtcd_jax.planted.network.truth import ACTING, GRID, SITES, planned_drops

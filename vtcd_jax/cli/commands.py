@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import os
 import warnings
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,20 +9,15 @@ from typing import Annotated, Literal
 import tyro
 
 from vtcd_jax.base.errors import InputError
-from vtcd_jax.planted.evaluation.settings import Settings as PlantedSettings
-from vtcd_jax.planted.evaluation.settings import VtcdSettings
-from vtcd_jax.runs import Step, Work
-from vtcd_jax.runs.folder import check_parents
+from vtcd_jax.runs import Step
 
-from .cache import keep_compilations
+from .benchmark import benchmark
 from .doctor import doctor
 from .jobs import naming, run_job
 from .options import COMMON, Common, Flat, Folder, RunFolder
 from .progress import Progress
 
 READ = Step("read", "reading", "clip", brief=True)
-PLANTED = PlantedSettings()
-VTCD = VtcdSettings()
 
 
 def demo(
@@ -154,55 +147,6 @@ def models(
             if labels := outline(folder_of(name)).labels:
                 print(f"classes of {name}: " + "; ".join(labels))
         print("families that `vtcd convert` supports: " + ", ".join(sorted(all_families())))
-
-
-def benchmark(
-    settings: Annotated[PlantedSettings, Flat] = PLANTED,
-    method: Annotated[VtcdSettings, Flat] = VTCD,
-    *,
-    out: Path | None = None,
-    proposals: tuple[Literal["slic", "crops"], ...] = ("slic", "crops"),
-    overwrite: bool = False,
-    dry_run: bool = False,
-    common: Annotated[Common, Flat] = COMMON,
-) -> None:
-    """Evaluate discovery and ranking on a hand-written network and clips with known right answers.
-
-    Args:
-        settings: Settings of the evaluation.
-        method: Settings of discovery and ranking.
-        out: JSON file for all numbers and claims.
-        proposals: Regions from which concepts are made, evaluated separately: tubelets, random boxes.
-        overwrite: Replace an existing file.
-        dry_run: Print the amount of work; write nothing.
-        common: Options of every command.
-    """
-    from vtcd_jax.base.files import write_json
-    from vtcd_jax.planted import benchmark as judge
-    from vtcd_jax.planted import lines, vtcd
-    from vtcd_jax.planted.evaluation.trials import passes
-
-    if not proposals:
-        raise InputError("--proposals: give at least one of slic and crops")
-    if out is not None:
-        check_parents(out)
-    if out is not None and (out.is_dir() or (out.exists() and not overwrite)):
-        raise InputError(f"{out}: exists already; give another file, or --overwrite to replace it")
-    slic_settings = {kind: dataclasses.replace(method.slic, proposals=kind) for kind in proposals}
-    if dry_run:
-        trials = settings.seeds * len(slic_settings)
-        print(f"{trials} trials on {settings.clips} clips each, at most {trials * passes(settings, method):,} passes")
-        return
-    keep_compilations()
-    methods = {kind: vtcd(dataclasses.replace(method, slic=slic)) for kind, slic in slic_settings.items()}
-    with Progress(common.quiet) as progress:
-        report = judge(methods, settings, workers=min(os.cpu_count() or 1, 4), work=Work(progress=progress))
-    print("\n".join(lines(report)))
-    if out is not None:
-        with naming(out):
-            out.parent.mkdir(parents=True, exist_ok=True)
-            write_json(out, report.to_json() | {"method": dataclasses.asdict(method)})
-        print(f"all numbers: {out}")
 
 
 def _check_labels(check: tuple[Path, Path] | None, dry_run: bool) -> None:

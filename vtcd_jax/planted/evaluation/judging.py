@@ -1,34 +1,33 @@
 """The benchmark of methods on planted truth over several seeds: metrics with intervals, and claims.
 
-Each seed has its own clips. Intervals are Student's at 95 % over seeds: mean ± t · standard deviation / √seeds. A claim
-about a method (``CLAIMS``) holds if its interval and that of its control do not overlap.
+Each seed has its own clips. A claim about a method (``CLAIMS``) holds if its interval and that of its control do not
+overlap.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
 from typing import Any
 
 import jax
-import numpy as np
 
 from vtcd_jax import __version__
-from vtcd_jax.base.statistics import half_width
 from vtcd_jax.models import InputError
-from vtcd_jax.runs import Step, Work
+from vtcd_jax.runs import Work
 
 from ..network.network import CONFIG, model
 from ..network.scene import clips
 from ..network.truth import ACTING, PROPERTIES
+from .intervals import Interval, above, better, over_seeds, plain
 from .methods import Method
+from .metrics import Metrics
 from .settings import Settings
-from .trials import Metrics, trial
+from .threads import run_all
+from .trials import trial
 
-LEVEL = 0.95
 AHEAD = 0.95  # of the concepts of heads that do nothing
 AGREEMENT = 0.9
 # claim -> (metric, whether larger is better): better than random concepts, without overlap of the intervals
@@ -40,23 +39,6 @@ CLAIMS = {
 }
 CLAIM_AHEAD = f"concepts that act rank before {AHEAD:.0%} of those of heads that do nothing"
 CLAIM_AGREEMENT = f"importance agrees with the exact one: correlation above {AGREEMENT}"
-
-
-@dataclass(frozen=True)
-class Interval:
-    """Mean over seeds, with half the width of its 95 % interval (NaN for one seed). values: one per seed."""
-
-    mean: float
-    half_width: float
-    values: tuple[float, ...]
-
-    @property
-    def low(self) -> float:
-        return self.mean - self.half_width
-
-    @property
-    def high(self) -> float:
-        return self.mean + self.half_width
 
 
 @dataclass(frozen=True)
@@ -86,7 +68,7 @@ class Report:
             "truth": [asdict(p) for p in PROPERTIES],
             "heads_that_act": [list(place) for place in ACTING],
             "figures": {
-                method: {kind: {n: _plain(f) for n, f in metrics.items()} for kind, metrics in by_kind.items()}
+                method: {kind: {n: plain(f) for n, f in metrics.items()} for kind, metrics in by_kind.items()}
                 for method, by_kind in self.figures.items()
             },
             "claims": {
@@ -95,9 +77,6 @@ class Report:
             },
             "passed": {method: self.passed(method) for method in self.claims},
         }
-
-
-TRIALS = Step("trials", "planted truth", "trial")
 
 
 def benchmark(
@@ -124,39 +103,10 @@ def benchmark(
     def run(name: str, seed: int) -> dict[str, Metrics]:
         return trial(network, planted[seed], methods[name], settings, jax.random.key(seed))
 
-    done = _all([partial(run, name, seed) for seed in seeds for name in methods], workers, work)
+    done = run_all([partial(run, name, seed) for seed in seeds for name in methods], workers, work)
     trials = {name: done[m :: len(methods)] for m, name in enumerate(methods)}
-    figures = {name: {k: _over_seeds([t[k] for t in done]) for k in done[0]} for name, done in trials.items()}
+    figures = {name: {k: over_seeds([t[k] for t in done]) for k in done[0]} for name, done in trials.items()}
     return Report(settings, figures, {name: _claims(by_kind) for name, by_kind in figures.items()})
-
-
-def _all(jobs: list[Callable[[], dict[str, Metrics]]], workers: int, work: Work) -> list[dict[str, Metrics]]:
-    """The results of all jobs, in order. After the first error no further job begins."""
-    done: list[dict[str, Metrics]] = []
-    work.progress(TRIALS, 0, len(jobs))
-    with ThreadPoolExecutor(workers) as threads:
-        futures = [threads.submit(job) for job in jobs]
-        try:
-            for future in futures:
-                done.append(future.result())
-                work.progress(TRIALS, len(done), len(jobs))
-        except BaseException:
-            threads.shutdown(wait=False, cancel_futures=True)
-            raise
-    return done
-
-
-def _over_seeds(trials: list[Metrics]) -> dict[str, Interval]:
-    return {name: interval([t[name] for t in trials]) for name in trials[0]}
-
-
-def interval(values: list[float]) -> Interval:
-    """Mean and Student's interval of one value per seed."""
-    count, width = len(values), float("nan")
-    if count > 1:
-        se = np.std(values, ddof=1, keepdims=True) / np.sqrt(count)
-        width = float(half_width(se, count - 1, LEVEL)[0])
-    return Interval(float(np.mean(values)), width, tuple(values))
 
 
 def _claims(by_kind: Mapping[str, Mapping[str, Interval]]) -> dict[str, bool | None]:
@@ -165,22 +115,3 @@ def _claims(by_kind: Mapping[str, Mapping[str, Interval]]) -> dict[str, bool | N
     claims[CLAIM_AHEAD] = above(found["ahead/mean"], AHEAD)
     claims[CLAIM_AGREEMENT] = above(found["agreement"], AGREEMENT)
     return claims
-
-
-def better(one: Interval, other: Interval, larger: bool) -> bool | None:
-    """Whether the whole interval of ``one`` is better than that of ``other``; None without intervals."""
-    if np.isnan([one.half_width, other.half_width]).any():
-        return None
-    return bool(one.low > other.high if larger else one.high < other.low)
-
-
-def above(figure: Interval, level: float) -> bool | None:
-    """Whether the whole interval is above a level; None without an interval."""
-    return None if np.isnan(figure.half_width) else bool(figure.low > level)
-
-
-def _plain(figure: Interval) -> dict[str, Any]:
-    """For JSON, which has no NaN."""
-    numbers = {"mean": figure.mean, "low": figure.low, "high": figure.high}
-    values = [None if np.isnan(value) else value for value in figure.values]
-    return {**{name: None if np.isnan(value) else value for name, value in numbers.items()}, "values": values}

@@ -38,8 +38,10 @@ def permuted_concepts(concepts: Concepts, key: jax.Array) -> Concepts:
     draw, ids = np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist()), {}
     for site, concept_ids in concepts.ids.items():
         by_head = np.moveaxis(concept_ids, 4, 1)
-        mixed = draw.permuted(by_head.reshape(*by_head.shape[:2], -1), axis=2).reshape(by_head.shape)
-        ids[site] = np.moveaxis(mixed, 1, 4)
+        tokens = by_head.reshape(*by_head.shape[:2], -1, by_head.shape[-1])
+        order = draw.permuted(np.broadcast_to(np.arange(tokens.shape[2]), tokens.shape[:3]), axis=2)
+        mixed = np.take_along_axis(tokens, order[..., None], 2)  # all concepts of a token stay together
+        ids[site] = np.moveaxis(mixed.reshape(by_head.shape), 1, 4)
     return dataclasses.replace(concepts, ids=ids)
 
 
@@ -60,22 +62,31 @@ def vtcd(settings: VtcdSettings | None = None) -> Method:
     def find(model: Model, clips: Clips, key: jax.Array) -> Concepts:
         return discover(model, clips, slic=s.slic, nmf=s.nmf, key=key)
 
-    def rank(model: Model, clips: Clips, concepts: Concepts, key: jax.Array) -> np.ndarray:
-        return cris(model, clips, concepts, score="logit", masks=s.masks, key=key, dtype="float32").importance
+    return Method(find, by_masks(s.masks))
 
-    return Method(find, rank)
+
+def by_masks(masks: int) -> Ranker:
+    """The ranking of VTCD, by the logit of the clip's class. masks: largest number of passes per clip."""
+
+    def rank(model: Model, clips: Clips, concepts: Concepts, key: jax.Array) -> np.ndarray:
+        return cris(model, clips, concepts, score="logit", masks=masks, key=key, dtype="float32").importance
+
+    return rank
 
 
 def from_tokens(clips: Clips, ids: Mapping[str, np.ndarray], count: int) -> Concepts:
     """``count`` concepts given only by their tokens, for methods without tubelets or dictionaries.
 
-    ids: site -> int [video, time, height, width, head], number of each token's concept, -1 for none.
+    ids: site -> int [video, time, height, width, head], number of each token's concept, -1 for none; with a last axis
+         [slot] a token may have several concepts.
     """
+    ids = {name: np.asarray(array, np.int32) for name, array in ids.items()}
+    ids = {name: array if array.ndim == 6 else array[..., None] for name, array in ids.items()}
     sites = tuple(ids)
     site, head = np.zeros((2, count), np.int32)
     for s, name in enumerate(sites):
-        for h in range(ids[name].shape[-1]):
-            numbers = np.unique(ids[name][..., h])
+        for h in range(ids[name].shape[4]):
+            numbers = np.unique(ids[name][..., h, :])
             site[numbers[numbers >= 0]], head[numbers[numbers >= 0]] = s, h
     nothing = np.zeros(0, np.int32)
     unknown = np.full(count, np.nan, np.float32)
@@ -92,7 +103,7 @@ def from_tokens(clips: Clips, ids: Mapping[str, np.ndarray], count: int) -> Conc
         assignment=nothing,
         weights=np.zeros(0, np.float32),
         memberships=np.zeros((0, count), np.float32),
-        ids={name: np.asarray(array, np.int32)[..., None] for name, array in ids.items()},
+        ids=ids,
         labels=Labels(),
         silhouette=unknown,
         error=unknown,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from ..network.truth import PROPERTIES
-from .judging import Interval, Report
+from .intervals import Interval, with_width
+from .judging import Report
 
 _ORDERS = {"most-first": "most important first", "random": "random order", "least-first": "least important first"}
 _ANSWERS = {True: "yes", False: "NO", None: "unknown (one seed has no interval)"}
@@ -20,26 +19,21 @@ def lines(report: Report) -> list[str]:
         header = f"  {'property':<13}{'precision':>13}{'recall':>13}{'IoU':>13} {'(random)':<13}{'head':>9}"
         out += [title + " (random concepts)", f"{header}{'rank':>12} {'(random)':<12}{'density':>13} {'(random)':<12}"]
         for name in [*(p.name for p in PROPERTIES), "mean"]:
-            row = "".join(f"{_pair(found[f'{kind}/{name}']):>13}" for kind in ("precision", "recall", "iou"))
+            row = "".join(f"{with_width(found[f'{kind}/{name}']):>13}" for kind in ("precision", "recall", "iou"))
             row += f" {_brackets(control[f'iou/{name}']):<13}{found[f'own_head/{name}'].mean:>9.0%}"
             if f"rank/{name}" in found:
-                row += f"{_pair(found[f'rank/{name}'], 1):>12} {_brackets(control[f'rank/{name}'], 1):<12}"
-                row += f"{_pair(found[f'density/{name}']):>13} {_brackets(control[f'density/{name}']):<12}"
+                row += f"{with_width(found[f'rank/{name}'], 1):>12} {_brackets(control[f'rank/{name}'], 1):<12}"
+                row += f"{with_width(found[f'density/{name}']):>13} {_brackets(control[f'density/{name}']):<12}"
             out.append(f"  {name:<13}{row}".rstrip())
         for kind, title in (("area", "concepts"), ("token_area", "tokens")):
             for name in ("most-first", "random", "least-first"):
                 area = f"{kind}/{name}"
                 label = f"area of the logit over {title} removed, {_ORDERS[name]}"
-                out.append(f"  {label:<64}{_pair(found[area])} {_brackets(control[area])}")
-        out.append(f"  agreement with the exact importance: {_pair(found['agreement'], 3)}")
+                out.append(f"  {label:<64}{with_width(found[area])} {_brackets(control[area])}")
+        out.append(f"  agreement with the exact importance: {with_width(found['agreement'], 3)}")
         out += [f"  {claim}: {_ANSWERS[holds]}" for claim, holds in report.claims[method].items()]
     return out
 
 
-def _pair(figure: Interval, digits: int = 2) -> str:
-    half = "" if np.isnan(figure.half_width) else f" ± {figure.half_width:.{digits}f}"
-    return f"{figure.mean:.{digits}f}{half}"
-
-
 def _brackets(figure: Interval, digits: int = 2) -> str:
-    return f"({_pair(figure, digits)})"
+    return f"({with_width(figure, digits)})"

@@ -22,7 +22,7 @@ and their curves are computed without the network, which favours them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 
 import jax
@@ -30,18 +30,15 @@ import numpy as np
 
 from vtcd_jax.concepts import Concepts
 from vtcd_jax.data import Clips
-from vtcd_jax.data.same import check_same_clips
 from vtcd_jax.importance import Support, Targets, scores
-from vtcd_jax.importance.curves import curve_gates, curves_from_scores, removal_counts
-from vtcd_jax.models import InputError, Model
+from vtcd_jax.models import Model
 
 from ..network.analytic import planned_importance, planned_scores
 from ..network.truth import ACTING, PROPERTIES, planned_drops, token_masks
 from .methods import Method
+from .metrics import Metrics, Scored, areas, check_concepts, checked_importance, correlation, named, recovered
 from .recovery import Counts, best, count
 from .settings import Settings, VtcdSettings
-
-Metrics = dict[str, float]
 
 
 def trial(model: Model, clips: Clips, method: Method, settings: Settings, key: jax.Array) -> dict[str, Metrics]:
@@ -51,11 +48,9 @@ def trial(model: Model, clips: Clips, method: Method, settings: Settings, key: j
     keys = jax.random.split(key, 5)
     concepts = method.discover(model, first, keys[0])
     assigned = method.assign(model, other, concepts)
-    _check(concepts, first)
-    _check(assigned, other)
-    importance = np.asarray(method.rank(model, first, concepts, keys[1]), np.float64)
-    if importance.shape != (len(concepts),) or not np.isfinite(importance).all():
-        raise InputError(f"a ranker must return a finite number for each of {len(concepts)} concepts; got {importance}")
+    check_concepts(concepts, first)
+    check_concepts(assigned, other)
+    importance = checked_importance(method.rank(model, first, concepts, keys[1]), len(concepts))
 
     def measured(support: Support, gates: np.ndarray) -> np.ndarray:
         targets = Targets(other.labels)
@@ -80,26 +75,6 @@ def passes(settings: Settings, method: VtcdSettings) -> int:
     return half * (method.masks + 1) + other * 3 * (settings.steps + 1)
 
 
-def _check(concepts: Concepts, clips: Clips) -> None:
-    """Raises InputError for concepts that are not those of the clips."""
-    for site, ids in concepts.ids.items():
-        if len(ids) != len(clips) or ids.ndim != 6:
-            wanted = f"[video, time, height, width, head, slot] of {len(clips)} clips"
-            raise InputError(f"ids of {site!r} must be {wanted}; got {ids.shape}")
-    check_same_clips("concepts", concepts.video_hashes, clips, "the method must find them in these clips")
-    if not len(concepts):
-        raise InputError("the method found no concepts")
-
-
-def correlation(one: np.ndarray, other: np.ndarray) -> float:
-    """Pearson's; 0 where either is constant."""
-    return float(np.corrcoef(one, other)[0, 1]) if one.std() > 0 and other.std() > 0 else 0.0
-
-
-Scored = Callable[[Support, np.ndarray], np.ndarray]
-"""(support, gates [mask, concept]) -> logits [video, mask] on the other half."""
-
-
 def _metrics(
     clips: tuple[Clips, Clips],
     concepts: tuple[Concepts, Concepts],
@@ -113,22 +88,10 @@ def _metrics(
     counts = [count(c, token_masks(half)) for c, half in zip(concepts, clips, strict=True)]
     return {
         "concepts": float(len(concepts[0])),
-        **_recovered(counts[0], counts[1]),
+        **recovered(counts[0], counts[1], {p.name: p.places for p in PROPERTIES}),
         **_ranked(counts[0], importance, planned_drops(clips[0])),
-        **_areas(concepts[1], counts[1].size.sum(0), importance, scored, steps, key),
+        **areas(concepts[1], counts[1].size.sum(0), importance, scored, steps, key),
     }
-
-
-def _recovered(first: Counts, other: Counts) -> Metrics:
-    """Precision, recall and IoU, on the other half, of the concepts chosen on the first."""
-    metrics: dict[str, Metrics] = {name: {} for name in ("precision", "recall", "iou", "own_head")}
-    for p in PROPERTIES:
-        index = best(first, p.name)
-        metrics["precision"][p.name] = float(other.precision(p.name)[index])
-        metrics["recall"][p.name] = float(other.recall(p.name)[index])
-        metrics["iou"][p.name] = float(other.iou(p.name)[index])
-        metrics["own_head"][p.name] = float(first.places[index[0]] in p.places)
-    return _named(metrics)
 
 
 def _ranked(counts: Counts, importance: np.ndarray, drops: Mapping[str, float]) -> Metrics:
@@ -146,32 +109,4 @@ def _ranked(counts: Counts, importance: np.ndarray, drops: Mapping[str, float]) 
             fraction = importance[concept] / total if total > 0 else 0.0
             planned = drops[p.name] / sum(drops.values()) / counts.total[p.name]
             metrics["density"][p.name] = float(fraction / counts.size[:, concept].sum() / planned)
-    return _named(metrics)
-
-
-def _named(metrics: Mapping[str, Metrics]) -> Metrics:
-    """{"iou": {"red": 0.5, …}} as {"iou/red": 0.5, …, "iou/mean": …}."""
-    return {
-        f"{kind}/{name}": value
-        for kind, values in metrics.items()
-        for name, value in [*values.items(), ("mean", float(np.mean(list(values.values()))))]
-    }
-
-
-def _areas(
-    concepts: Concepts, sizes: np.ndarray, importance: np.ndarray, scored: Scored, steps: int, key: jax.Array
-) -> Metrics:
-    """Areas under the removal curves; NaN if removing everything changes nothing. sizes: tokens [concept]."""
-    order, total = np.argsort(-importance, kind="stable"), concepts.leaves
-    counts = removal_counts(total, steps)
-    gates = curve_gates(order, counts, 1, key, concepts.members)
-    curves = curves_from_scores("logit", counts, total, scored(Support.of(concepts), gates), 1)
-    mean = curves.mean()  # [order, step]
-    start, end = mean[0, 0], mean[0, -1]
-    tokens = ((1 - gates[:, :total]) @ sizes[:total] / max(sizes[:total].sum(), 1)).reshape(mean.shape)
-    scaled = (mean - end) / (start - end) if start != end else np.full_like(mean, np.nan)
-    return {
-        f"{kind}/{name}": float(np.trapezoid(row, x))
-        for kind, xs in (("area", np.broadcast_to(curves.fraction, mean.shape)), ("token_area", tokens))
-        for name, row, x in zip(curves.orders, scaled, xs, strict=True)
-    }
+    return named(metrics)

@@ -1,0 +1,1 @@
+"""Baselines: simple ways to find concepts, to compare a method with."""

@@ -1,0 +1,80 @@
+"""The methods that ``vtcd benchmark --version 2`` knows by name.
+
+tubelets        VTCD as released: tubelets, elbow, convex NMF
+tokens          the same concepts, given to tokens by the nearest mean
+hierarchy       the same, and half as many unions of them
+crops           the same on random boxes instead of tubelets
+k-means         tokens given to the nearest of 8 centres per head
+silhouette      the same, with the number of centres by silhouettes
+tree            14 centres of tokens, merged two by two; leaves and inner nodes
+sparse          a TopK sparse autoencoder of tokens
+random-centres  tubelets given to the nearest of random tubelets
+random-groups   random groups of tokens
+occlusion       k-means, ranked by removing one concept at a time
+gradients       k-means, ranked by integrated gradients
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import numpy as np
+
+from vtcd_jax.concepts import Concepts
+from vtcd_jax.data import Clips
+from vtcd_jax.importance import integrated_gradients, occlusion
+from vtcd_jax.models import Model
+
+from ..evaluation.methods import Method, by_masks, vtcd
+from ..evaluation.settings import VtcdSettings
+from .arrays import Fit, from_arrays
+from .centres import by_silhouette, fixed_number, tree
+from .chance import random_centres, random_groups
+from .sparse import sparse_autoencoder
+
+STEPS = 16  # of integrated gradients
+
+_FITS: dict[str, Fit] = {
+    "k-means": fixed_number, "silhouette": by_silhouette, "tree": tree, "sparse": sparse_autoencoder,
+    "random-groups": random_groups,
+}  # fmt: skip
+
+
+def baselines(settings: VtcdSettings | None = None) -> dict[str, Method]:
+    """All of them, by name. settings: of VTCD; their number of masks is everybody's."""
+    s = settings or VtcdSettings()
+    rank = by_masks(s.masks)
+    made = {
+        "tubelets": vtcd(_with_proposals(s, "slic")),
+        "tokens": vtcd(_with_nmf(s, tree=0.0)),
+        "hierarchy": vtcd(_with_nmf(s, tree=0.5)),
+        "crops": vtcd(_with_proposals(s, "crops")),
+        **{name: from_arrays(fit, rank) for name, fit in _FITS.items()},
+        "random-centres": random_centres(_with_proposals(s, "slic")),
+        "occlusion": from_arrays(fixed_number, _by_occlusion),
+        "gradients": from_arrays(fixed_number, _by_gradients),
+    }
+    return {name: made[name] for name in BASELINES}
+
+
+BASELINES = (
+    "tubelets", "tokens", "hierarchy", "crops", "k-means", "silhouette", "tree", "sparse", "random-centres",
+    "random-groups", "occlusion", "gradients",
+)  # fmt: skip
+
+
+def _with_proposals(settings: VtcdSettings, kind: str) -> VtcdSettings:
+    return dataclasses.replace(settings, slic=dataclasses.replace(settings.slic, proposals=kind))
+
+
+def _with_nmf(settings: VtcdSettings, tree: float) -> VtcdSettings:
+    return dataclasses.replace(settings, nmf=dataclasses.replace(settings.nmf, assign="tokens", tree=tree))
+
+
+def _by_occlusion(model: Model, clips: Clips, concepts: Concepts, key: jax.Array) -> np.ndarray:
+    return occlusion(model, clips, concepts, score="logit", dtype="float32").importance
+
+
+def _by_gradients(model: Model, clips: Clips, concepts: Concepts, key: jax.Array) -> np.ndarray:
+    return integrated_gradients(model, clips, concepts, steps=STEPS, score="logit", dtype="float32").importance
