@@ -42,7 +42,7 @@ def _parse(arguments: list[str]) -> Callable[[], None]:
 
     from vtcd_jax.base.errors import InputError
 
-    arguments, commands = _with_settings_file(arguments, _commands())
+    arguments, commands = _with_defaults(arguments, _commands())
     stderr = io.StringIO()
     try:
         with contextlib.redirect_stderr(stderr):
@@ -73,27 +73,34 @@ def _commands() -> dict[str, Callable[..., None]]:
     return {"demo": commands.demo, **job_commands(find_jobs()), **{c.__name__: c for c in commands.OTHERS}}
 
 
-def _with_settings_file(
+def _with_defaults(
     arguments: list[str], commands: dict[str, Callable[..., None]]
 ) -> tuple[list[str], dict[str, Callable[..., None]]]:
-    """Removes ``--config FILE`` from the arguments of a job's command; its values become the command's defaults."""
+    """Removes ``--preset NAME`` and ``--config FILE`` from the arguments of a job's command; their values become the
+    command's defaults."""
     from vtcd_jax.jobs.find import find_jobs
 
     from .jobs import entry_command, settings_defaults
 
     name = _command(arguments)
     job = next((job for job in find_jobs().values() if name in job.entry_commands), None)
-    flags = [i for i, argument in enumerate(arguments) if argument == "--config" or argument.startswith("--config=")]
-    if job is None or not flags or any(argument in ("-h", "--help") for argument in arguments):
+    if job is None or any(argument in ("-h", "--help") for argument in arguments):
         return arguments, commands
-    i = flags[0]
-    path, rest = (
-        (arguments[i].removeprefix("--config="), arguments[i + 1 :])
-        if arguments[i] != "--config"
-        else (next(iter(arguments[i + 1 :]), ""), arguments[i + 2 :])
-    )
-    defaults = settings_defaults(job.settings, path)
-    return [*arguments[:i], *rest], {**commands, name: entry_command(job, name, defaults)}
+    preset, arguments = _taken("--preset", arguments)
+    path, arguments = _taken("--config", arguments)
+    if preset is None and path is None:
+        return arguments, commands
+    return arguments, {**commands, name: entry_command(job, name, settings_defaults(job, preset, path))}
+
+
+def _taken(option: str, arguments: list[str]) -> tuple[str | None, list[str]]:
+    """The value of an option, None without it; and the arguments without both."""
+    for i, argument in enumerate(arguments):
+        if argument == option:
+            return next(iter(arguments[i + 1 :]), ""), [*arguments[:i], *arguments[i + 2 :]]
+        if argument.startswith(f"{option}="):
+            return argument.removeprefix(f"{option}="), [*arguments[:i], *arguments[i + 1 :]]
+    return None, arguments
 
 
 def _deferred(command: Callable[..., None]) -> Callable[..., Callable[[], None]]:

@@ -8,7 +8,7 @@ vtcd rank RUN                           a stage command, for a run of any job
 import contextlib
 import dataclasses
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,6 +33,7 @@ def entry_command(job: Job, name: str, defaults: Any = None) -> Callable[..., No
         settings: Annotated[Any, Flat],
         *,
         out: Path,
+        preset: str | None = None,
         config: Path | None = None,
         folder: Annotated[Folder, Flat] = FOLDER,
         common: Annotated[Common, Flat] = COMMON,
@@ -51,6 +52,7 @@ def entry_command(job: Job, name: str, defaults: Any = None) -> Callable[..., No
     Args:
         settings: Settings that determine the results.
         out: Run folder.
+        preset: A named set of settings{_known(job)}; a TOML file and options on the command line override it.
         config: TOML file with settings; options on the command line override it.
         folder: Use of an existing run folder.
         common: Options of every command.
@@ -116,11 +118,20 @@ def job_commands(jobs: dict[str, Job]) -> dict[str, Callable[..., None]]:
     return commands
 
 
-def settings_defaults(kind: type, path: str) -> Any:
-    """Settings from a TOML file; required settings that are not in the file stay required on the command line."""
-    values = read_toml(path)
+def _known(job: Job) -> str:
+    return f" ({', '.join(job.presets)})" if job.presets else ""
+
+
+def settings_defaults(job: Job, preset: str | None, path: str | None) -> Any:
+    """Settings from a preset, and from a TOML file that overrides it; required settings that are in neither stay
+    required on the command line."""
+    if preset is not None and preset not in job.presets:
+        known = f"known: {', '.join(job.presets)}" if job.presets else "this job has none; leave it out"
+        raise InputError(f"--preset {preset}: no such preset; {known}")
+    kind, given = job.settings, {} if path is None else read_toml(path)
     try:
-        fields = checked_fields(kind, values)
+        checked_fields(kind, given)
+        fields = checked_fields(kind, _merged({} if preset is None else job.presets[preset], given))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     required = {f.name for f in dataclasses.fields(kind) if _is_required(f)}
@@ -134,6 +145,15 @@ def settings_defaults(kind: type, path: str) -> Any:
             value = field.default if field.default is not dataclasses.MISSING else field.default_factory()  # type: ignore[misc]
         object.__setattr__(settings, field.name, value)
     return settings
+
+
+def _merged(values: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Values, and those of ``over`` in their place; groups of settings are merged field by field."""
+    merged = dict(values)
+    for name, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(name), Mapping)
+        merged[name] = _merged(merged[name], value) if both else value
+    return merged
 
 
 def _is_required(field: dataclasses.Field) -> bool:

@@ -7,7 +7,7 @@ for all jobs. Each module or subpackage of this package with a ``JOB`` is found 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -101,6 +101,7 @@ class Job(Generic[S, I]):
     resolve:  settings with the defaults that depend on the inputs filled in.
     resolved: names in ``config.json`` that are chosen while the stages run (``Run.resolved``).
     folders:  folders that the stages write.
+    presets:  named sets of settings, as a TOML file has them (``--preset NAME``).
     version:  of the files; raised when older runs can no longer be read.
     """
 
@@ -117,6 +118,7 @@ class Job(Generic[S, I]):
     resolve: Callable[[S, I], S] = lambda settings, inputs: settings
     resolved: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     version: int = 1
 
     def stage(self, name: str) -> Stage[S, I]:

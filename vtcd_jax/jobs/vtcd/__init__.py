@@ -5,6 +5,7 @@ from vtcd_jax.jobs.report import report_stage
 
 from .inputs import VtcdInputs, facts, input_hashes, load_inputs, resolve, sketch_inputs
 from .plan import measure, outline
+from .presets import PRESETS
 from .settings import RunSettings, demo_settings
 from .stages import CURVES, DISCOVER, RANK
 
@@ -29,6 +30,7 @@ JOB: Job[RunSettings, VtcdInputs] = Job(
     resolve=resolve,
     resolved=("chunk", "slope_chunk"),
     folders=("held_out",),
+    presets=PRESETS,
 )
 
 __all__ = ["JOB", "RunSettings", "VtcdInputs", "demo_settings", "load_inputs"]
