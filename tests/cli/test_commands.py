@@ -44,7 +44,7 @@ def test_a_plan_counts_the_passes_of_the_run_and_writes_nothing(finished, job, t
     assert said.code == 0, said.err
     assert list(tmp_path.iterdir()) == []
     assert "4 ranked, 4 held out" in said.out and "chunk 1" in said.out
-    assert planned(said.out, "passes") == passes_of(finished) == 4 * (1 + 8) + 4 * 3 * 3 + 4 * (8 + 3)
+    assert planned(said.out, "passes") == passes_of(finished) == 4 * (1 + 8) + 4 * 3 * 3 + 2 * 4 * (8 + 3)
     assert planned(said.out, "concepts") == 2 * 2 * 3 >= len(read_csv(finished / "concepts.csv"))
     assert planned(said.out, "memory") >= 1
 
@@ -112,7 +112,8 @@ def test_quiet_prints_results_only(finished, job, tmp_path):
     assert f"curves on 4 clips held out: {tmp_path / 'b' / 'curves.csv'}" in lines
     stages = [line.split("  ")[0] for line in loud.err.splitlines()]
     assert stages == ["tubelets", "number of concepts", "concepts", "ranking", "tubelets", "held-out concepts",
-                      "curves", "control", "control curve", "overlap with masks", "report"]  # fmt: skip
+                      "curves", "random centres", "centres, curve", "random groups", "groups, curve",
+                      "overlap with masks", "report"]  # fmt: skip
 
 
 def test_bars_end_their_lines(monkeypatch):

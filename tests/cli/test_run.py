@@ -47,14 +47,14 @@ def test_every_file_is_there(finished):
         assert header(finished, name) == columns.replace(" ", ",")
     blocks = [name for name in names if name.startswith("scores/")]
     stages = {name.split("/")[1] for name in blocks}  # those of discovery are gone
-    assert stages == {"baseline", "rank", "curves", "control", "control-curve"}
+    assert stages == {"baseline", "rank", "curves", "centres", "centres-curve", "groups", "groups-curve"}
     assert len(blocks) == len(stages) * 4  # four clips each; one block holds all their passes
     others = names - set(blocks) - set(COLUMNS) - {n for n in names if n.startswith("held_out/concepts")}
     assert others == {"config.json", *ARRAYS, "report/index.html", *(f"stages/{name}.json" for name in STAGES)}
     kinds = [event["kind"] for event in read_events(finished)]
     assert kinds == [
         "begun", "stage", "discovered", "stage", "progress", "chunk", "progress", "ranked", "stage", "progress",
-        "progress", "progress", "curves drawn", "stage",
+        "progress", "progress", "progress", "progress", "curves drawn", "stage",
     ]  # fmt: skip
 
 

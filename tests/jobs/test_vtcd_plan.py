@@ -45,9 +45,9 @@ def test_the_parts_add_up(settings, inputs, rates):
     size, plan = sizes(settings, inputs), planned(settings, inputs, rates)
     assert (size.clips, size.held_out, size.heads, rates.passes.chunk) == (6, 6, 2 * 2, 1)
     assert size.concepts == 2 * 2 * 14  # layers, heads, the most that the elbow rule can choose
-    assert plan.passes == 6 * (100 + 1) + 6 * (2 + 5) * 21 + 6 * (100 + 21)
+    assert plan.passes == 6 * (100 + 1) + 6 * (2 + 5) * 21 + 2 * 6 * (100 + 21)
     seconds = {cost.name: cost.seconds for cost in plan.costs}
-    passes = sum(seconds[name] for name in ("ranking", "curves", "control"))
+    passes = sum(seconds[name] for name in ("ranking", "curves", "controls"))
     assert rates.passes.seconds > 0 and passes == pytest.approx(plan.passes * rates.passes.seconds)
     assert rates.segment > 0 and seconds["tubelets"] == pytest.approx((6 + 6) * 2 * 2 * rates.segment)
     assert plan.seconds > sum(seconds.values()) and min(seconds.values()) >= 0
@@ -64,13 +64,13 @@ def test_slopes_are_measured_and_paid_from_the_masks(settings, inputs):
         rates = measure(asked, smooth)
         costs = {cost.name: cost for cost in planned(asked, smooth, rates).costs}
         assert (costs["ranking"].passes, costs["slopes"].passes) == (6 * (masks + 1), 6 * rows)
-        assert rates.slopes is not None and rates.slopes.seconds > rates.passes.seconds
+        assert rates.slopes is not None and rates.slopes.seconds > 0
         assert costs["slopes"].seconds == pytest.approx(6 * rows * rates.slopes.seconds)
 
 
 def test_more_masks_cost_passes_and_no_memory(settings, inputs, rates):
     few, more = (planned(dataclasses.replace(settings, masks=m), inputs, rates) for m in (100, 1000))
-    assert more.passes == few.passes + 6 * (900 + 256 - 100) and more.memory == few.memory
+    assert more.passes == few.passes + 6 * (900 + 2 * (512 - 100)) and more.memory == few.memory
 
 
 def test_without_held_out_clips_curves_are_drawn_on_the_ranked_ones(settings, inputs, rates):
@@ -80,7 +80,7 @@ def test_without_held_out_clips_curves_are_drawn_on_the_ranked_ones(settings, in
     size, plan = sizes(fewer, alone), planned(fewer, alone, rates)
     assert (size.clips, size.held_out, size.concepts) == (6, 0, 8)
     steps = len(np.unique(np.round(np.linspace(0, 8, 21))))
-    assert plan.passes == 6 * 101 + 6 * 7 * steps + 6 * (100 + steps)
+    assert plan.passes == 6 * 101 + 6 * 7 * steps + 2 * 6 * (100 + steps)
 
 
 def test_each_number_of_passes_names_the_option_that_bounds_it(settings, inputs, rates):

@@ -34,10 +34,11 @@ from .curves import Curves, leaves_of
 from .measure import measure
 from .named_designs import make_design, smooth_scores
 
-CONTROL, CONTROL_CURVE = Step("control", "control", "pass"), Step("control-curve", "control curve", "pass")
-
-
 CENTRES, GROUPS = KINDS = ("random centres", "random groups")
+STEPS = {  # ranking, curve
+    CENTRES: (Step("centres", "random centres", "pass"), Step("centres-curve", "centres, curve", "pass")),
+    GROUPS: (Step("groups", "random groups", "pass"), Step("groups-curve", "groups, curve", "pass")),
+}
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ def controls(
         masking = make_design(design, masks_key, masks, concepts=known, ratio=ratio, estimator=estimator, smooth=smooth)
         support = Support.of(known)
         own = measure(
-            model, ranked.clips, support, masking, targets=ranked.targets, step=CONTROL, score=names, **settings
+            model, ranked.clips, support, masking, targets=ranked.targets, step=STEPS[kind][0], score=names, **settings
         )[curves.score]
         importance = importance_from_scores(
             curves.score, design, own.design, own.values, baseline, ranked.clips.hashes, support.present(),
@@ -130,7 +131,7 @@ def controls(
         )  # fmt: skip
         removals = removal_order(leaves_of(importance.order(), known.members), curves.removed, len(known))
         passes = scores(
-            model, evaluated.clips, Support.of(new), removals, targets=evaluated.targets, step=CONTROL_CURVE,
+            model, evaluated.clips, Support.of(new), removals, targets=evaluated.targets, step=STEPS[kind][1],
             score=names, **settings,
         )  # fmt: skip
         found.append(_compared(kind, curves, passes[curves.score].astype(np.float64), float(importance.masks.mean())))

@@ -43,7 +43,8 @@ def sizes(settings: RunSettings, inputs: VtcdInputs) -> Sizes:
     shapes = sites(inputs.model)
     heads = sum(shapes[name].shape[4] if len(shapes[name].shape) == 6 else 1 for name in names)
     held_out = 0 if inputs.held_out is None else len(inputs.held_out)
-    return Sizes(len(inputs.clips), held_out, names, heads, heads * settings.nmf.elbow.largest)
+    largest = settings.nmf.elbow.largest
+    return Sizes(len(inputs.clips), held_out, names, heads, heads * (largest + int(settings.nmf.tree * largest)))
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,16 @@ def discovery_costs(settings: RunSettings, inputs: VtcdInputs, rates: Rates) -> 
     return [
         Cost("tubelets", clips * size.heads * rates.segment, note=f"{size.heads} heads of {clips} clips"),
         Cost("concepts", rates.factorise, note=f"of {len(size.names)} layers"),
+        *_token_costs(settings, clips, rates),
     ]
+
+
+def _token_costs(settings: RunSettings, clips: int, rates: Rates) -> list[Cost]:
+    """A pass per clip where tokens have concepts, and one for the random centres of the control."""
+    if settings.nmf.assign != "tokens":
+        return []
+    count = clips * (2 if settings.control_masks else 1)
+    return [Cost("concepts of tokens", count * rates.passes.seconds, count, note=f"of {clips} clips")]
 
 
 def ranking_costs(settings: RunSettings, inputs: VtcdInputs, rates: Rates) -> list[Cost]:
