@@ -3,16 +3,26 @@
     python scripts/table4.py                              # table4.csv and table4.md in runs/table4
 
 Every seed has clips of its own, with true masks. Concepts are found on some of them; the one that overlaps most with a
-mask there is judged on the others, by its mean IoU over all voxels of a clip. Beside it: the best concept made of
-random crops, the best of as many random groups of tubelets, the model's own mask of the same thing (trackers), and the
-ceiling of whole tokens. ± Student's 95 % over seeds; "−" beside a way: clearly below tubelets, seed by seed.
+mask there is judged on the others, by its mean IoU over all voxels of a clip.
+
+    tubelets        VTCD as released
+    tokens          the same concepts, given to tokens by the nearest mean
+    hierarchy       these and half as many unions of them
+    … centres       for each of the three the best of as many random centres (with as many unions), mean of the draws
+    random crops    concepts made of random boxes
+    random groups   the best of as many random groups of tubelets, mean of the draws
+    own output      the model's own mask of the same thing (trackers)
+    whole tokens    the ceiling
+
+± Student's 95 % over seeds. "−" beside random centres: clearly below their way, seed by seed; beside crops and groups:
+below tubelets. "+" beside tokens and hierarchy: clearly above tubelets.
 
 Kowal et al. (2024), VTCD, table 4; what differs: ``docs/reproduction.md``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jax
@@ -23,8 +33,18 @@ from tqdm import tqdm
 
 import vtcd_jax as vtcd
 from vtcd_jax import world
-from vtcd_jax.concepts import NmfConfig, SlicConfig, best_overlap, random_overlaps
+from vtcd_jax.concepts import (
+    Concepts,
+    NmfConfig,
+    SlicConfig,
+    best_overlap,
+    nearest_centres,
+    random_centres,
+    random_overlaps,
+)
+from vtcd_jax.concepts.hierarchy import with_tree
 from vtcd_jax.concepts.settings import Proposals
+from vtcd_jax.concepts.tokens import assign_tokens, tubelet_means
 from vtcd_jax.concepts.tubelets.pooling import cell_counts
 from vtcd_jax.data import Clips
 from vtcd_jax.data.inputs import clip_inputs
@@ -34,7 +54,18 @@ from vtcd_jax.runs.tables import write_csv
 MASKS = ("target", "target_whole", "occluder", "container")
 OUTPUTS = {"target_whole": 0, "occluder": 1, "container": 2}  # channels of a tracker's masks
 PROPOSALS: dict[str, Proposals] = {"tubelets": "slic", "random crops": "crops"}
-WAYS = ("tubelets", "random crops", "random groups", "own output", "whole tokens")
+TREE = 0.5  # inner nodes per concept
+WAYS = (
+    "tubelets", "tubelets, centres", "tokens", "tokens, centres", "hierarchy", "hierarchy, centres", "random crops",
+    "random groups", "own output", "whole tokens",
+)  # fmt: skip
+BELOW = {  # way -> the way that it is compared with
+    "tubelets, centres": "tubelets", "tokens, centres": "tokens", "hierarchy, centres": "hierarchy",
+    "random crops": "tubelets", "random groups": "tubelets",
+}  # fmt: skip
+ABOVE = {"tokens": "tubelets", "hierarchy": "tubelets"}
+Pair = tuple[Concepts, Concepts]
+"""The same concepts on the clips that they are chosen on and on those that they are judged on."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +80,7 @@ class Settings:
     """Clips that they are judged on."""
     seeds: int = 5
     draws: int = 10
-    """Draws of random groups."""
+    """Draws of random centres and of random groups."""
 
 
 def iou(found: np.ndarray, masks: np.ndarray) -> float:
@@ -86,13 +117,19 @@ def measure(settings: Settings, model: Model, seed: int) -> list[dict[str, objec
     key, sets = jax.random.key(seed), {}
     for way, proposals in PROPOSALS.items():
         found = vtcd.concepts.discover(
-            model, first, slic=SlicConfig(proposals=proposals), nmf=NmfConfig(refits=0), key=key
+            model, first, slic=SlicConfig(proposals=proposals), nmf=NmfConfig(refits=0, assign="tubelets"), key=key
         )
         sets[way] = found, vtcd.concepts.assign(model, other, found)
+    sets |= of_tokens(model, first, other, sets["tubelets"][0])
+    keys = [jax.random.fold_in(key, draw) for draw in range(settings.draws)]
+    centres = {way: with_centres(model, first, other, sets[way], keys) for way in ("tubelets", "tokens", "hierarchy")}
     own, rows = own_masks(model, other), []
     for name in MASKS:
         masks = first.masks[name], other.masks[name]
         ious = {way: best_overlap(one, masks[0], two, masks[1]).held_out for way, (one, two) in sets.items()}
+        for way, drawn in centres.items():
+            best = [best_overlap(one, masks[0], two, masks[1]).held_out for one, two in drawn]
+            ious[f"{way}, centres"] = float(np.mean(best))
         one, two = sets["tubelets"]
         groups = random_overlaps(one, masks[0], two, masks[1], draws=settings.draws, key=key)
         ious["random groups"] = float(groups.mean())
@@ -101,6 +138,22 @@ def measure(settings: Settings, model: Model, seed: int) -> list[dict[str, objec
         ious["whole tokens"] = iou(whole_tokens(model, masks[1]), masks[1])
         rows += [{"model": model.name, "mask": name, "way": way, "seed": seed, "iou": v} for way, v in ious.items()]
     return rows
+
+
+def of_tokens(model: Model, first: Clips, other: Clips, found: Concepts) -> dict[str, Pair]:
+    """The concepts of tubelets, given to tokens; and with a hierarchy."""
+    means = tubelet_means(found.tubelets, found.assignment, len(found))
+    tokens = replace(found, centres=means, origin=found.tubelets)
+    trees = {"tokens": tokens, "hierarchy": with_tree(tokens, found.tubelets, found.assignment, TREE)}
+    known = {way: assign_tokens(model, first, one) for way, one in trees.items()}
+    return {way: (one, vtcd.concepts.assign(model, other, one)) for way, one in known.items()}
+
+
+def with_centres(model: Model, first: Clips, other: Clips, pair: Pair, keys: list[jax.Array]) -> list[Pair]:
+    """Random centres in the place of the concepts, a pair per draw."""
+    centres = [random_centres(pair[0], key) for key in keys]
+    known, new = (nearest_centres(model, c, one, centres) for c, one in zip((first, other), pair, strict=True))
+    return list(zip(known, new, strict=True))
 
 
 def table(rows: list[dict]) -> str:
@@ -112,9 +165,9 @@ def table(rows: list[dict]) -> str:
         cells = []
         for way, ious in values.items():
             cells.append(f"{ious.mean():.3f} ± {half_width(ious):.3f}" if len(ious) else "")
-            if way in ("random crops", "random groups"):
-                gain = values["tubelets"] - ious
-                cells[-1] += " −" if gain.mean() > half_width(gain) else ""
+            for sign, mark, others in ((1, "−", BELOW), (-1, "+", ABOVE)):
+                gain = sign * (values[others[way]] - ious) if way in others else np.zeros(0)
+                cells[-1] += f" {mark}" if len(gain) and gain.mean() > half_width(gain) else ""
         lines.append(f"| {model} | {mask.replace('_', ' ')} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

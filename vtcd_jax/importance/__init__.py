@@ -12,7 +12,7 @@ from .controls import Control, controls
 from .cris import Ranking, cris, importance_from_scores, rank
 from .curves import Curves, attribution_curve, in_layer, layer_importance, released_area, removal_curves
 from .designs import Bernoulli, Hadamard, Joined, LeaveOneOut, Levels, Paired, Random, Slopes
-from .estimation import ESTIMATORS, Convergence, Importance, permutation_null
+from .estimation import ESTIMATORS, Convergence, Importance, Interactions, pair_interactions, permutation_null
 from .gradients import gradient_gate, integrated_gradients
 from .named_designs import DESIGNS, make_design
 from .occlusion import occlusion
@@ -30,6 +30,7 @@ __all__ = [
     "Explicit",
     "Hadamard",
     "Importance",
+    "Interactions",
     "Joined",
     "LeaveOneOut",
     "Levels",
@@ -51,6 +52,7 @@ __all__ = [
     "make_design",
     "make_mesh",
     "occlusion",
+    "pair_interactions",
     "permutation_null",
     "rank",
     "released_area",

@@ -2,6 +2,7 @@
 
 from .convergence import Convergence, convergence
 from .estimators import ESTIMATORS, estimate
+from .interactions import Interactions, pair_interactions
 from .permutation import Null, permutation_null
 from .result import Importance, combine
 from .stopping import InterimAnalysis, interim_analysis, interim_rows
@@ -10,6 +11,7 @@ __all__ = [
     "ESTIMATORS",
     "Convergence",
     "Importance",
+    "Interactions",
     "InterimAnalysis",
     "Null",
     "combine",
@@ -17,5 +19,6 @@ __all__ = [
     "estimate",
     "interim_analysis",
     "interim_rows",
+    "pair_interactions",
     "permutation_null",
 ]
