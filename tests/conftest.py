@@ -17,8 +17,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
-# Tiny networks are compiled far longer than they run: half the time is saved by compiling without LLVM's optimisations.
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
+# Tiny networks are compiled far longer than they run: half the time is saved by compiling without LLVM's optimisations,
+# and of the rest more than half by the older code for fusions.
+COMPILING = ("--xla_backend_optimization_level=0", "--xla_cpu_use_fusion_emitters=false")
+os.environ["XLA_FLAGS"] = " ".join((os.environ.get("XLA_FLAGS", ""), *COMPILING))
 if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores: one thread of linear algebra each
     os.environ["XLA_FLAGS"] += " --xla_cpu_multi_thread_eigen=false"
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
