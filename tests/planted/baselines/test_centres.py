@@ -85,16 +85,18 @@ def test_nodes_of_the_tree_are_nested():
 
 @pytest.mark.compile
 def test_a_sparse_autoencoder_gives_a_token_several_concepts():
-    """Tokens are sums of two of six directions."""
+    """Tokens are sums of two of six directions. Over five starts: where one ends depends on rounding."""
     rng = np.random.default_rng(0)
     has = np.zeros((3, *GRID, 6), bool)
     np.put_along_axis(has, np.argsort(rng.random(has.shape), -1)[..., :2], True, -1)
     features = {"a": (has.astype(np.float32) @ np.eye(6, dtype=np.float32))[..., None, :]}
-    ids = sparse_autoencoder(features, np.zeros(0), 0)(features, np.zeros(0))["a"][..., 0, :]
-    assert ids.shape[-1] == ACTIVE and (ids >= 0).sum(-1).max() > 1
-    found = [(ids == k).any(-1) for k in np.unique(ids[ids >= 0])]
-    best = [max((f & has[..., p]).sum() / (f | has[..., p]).sum() for f in found) for p in range(6)]
-    assert np.mean(best) > 0.6 and min(best) > 0.4  # all tokens together: 0.33
+    best = []
+    for seed in range(5):
+        ids = sparse_autoencoder(features, np.zeros(0), seed)(features, np.zeros(0))["a"][..., 0, :]
+        assert ids.shape[-1] == ACTIVE and (ids >= 0).sum(-1).max() > 1
+        found = [(ids == k).any(-1) for k in np.unique(ids[ids >= 0])]
+        best.append([max((f & has[..., p]).sum() / (f | has[..., p]).sum() for f in found) for p in range(6)])
+    assert np.mean(best) > 0.6 and np.mean(best, 0).min() > 0.4  # all tokens together: 0.33
 
 
 def test_random_groups_are_random_and_the_same_again():
