@@ -46,6 +46,12 @@ def test_presets_hold_only_known_settings():
         settings("--preset", name)
 
 
+def test_a_hierarchy_with_a_design_that_knows_none_is_refused_before_any_work():
+    for design in ("random", "slopes", "joined"):
+        with pytest.raises(InputError, match=f"ranked by --design folded-hadamard, .*{design}' knows none"):
+            RunSettings("clips", "m", design=design, nmf=NmfConfig(tree=0.5))  # type: ignore[arg-type]
+
+
 def test_an_unknown_preset_is_named_with_the_known_ones():
     with pytest.raises(InputError, match="--preset fast: no such preset; known: released, paper"):
         settings("--preset", "fast")

@@ -51,8 +51,7 @@ def make_design(
         raise InputError(f"unknown design {name!r}; known: {', '.join(DESIGNS)}")
     check_design_ratio(name, ratio)
     check_estimator(name, estimator)
-    if concepts.parent is not None and name not in NESTED:
-        raise InputError(f"a hierarchy of concepts is ranked by --design {', '.join(NESTED)}; {name!r} knows none")
+    check_nested(name, concepts.parent is not None)
     key = as_key(key)
     if name == "random" and estimator in ORIGINALS:
         removed_count(len(concepts), ratio)
@@ -125,6 +124,14 @@ def check_estimator(design: str, estimator: str | None) -> None:
     alone = {"drop": "leave-one-out", "slope": "slopes", "joined": "joined"}  # estimators that fit one design
     if alone.get(estimator, design if design not in alone.values() else None) != design:
         raise InputError(f"estimator {estimator!r} does not fit design {design!r}; leave out one of them")
+
+
+def check_nested(design: str, nested: bool) -> None:
+    """Raises InputError for a design that knows no hierarchy of concepts where there is one."""
+    if nested and design not in NESTED:
+        raise InputError(
+            f"a hierarchy of concepts (--nmf.tree) is ranked by --design {', '.join(NESTED)}; {design!r} knows none"
+        )
 
 
 def check_design_ratio(design: str, ratio: float) -> None:

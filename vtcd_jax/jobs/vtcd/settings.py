@@ -9,7 +9,7 @@ import tyro
 
 from vtcd_jax.concepts.settings import NmfConfig, SlicConfig
 from vtcd_jax.data.sampling import Sampling
-from vtcd_jax.importance.named_designs import check_design_ratio, check_estimator, default_design
+from vtcd_jax.importance.named_designs import check_design_ratio, check_estimator, check_nested, default_design
 from vtcd_jax.models import InputError
 
 
@@ -113,6 +113,7 @@ class RunSettings:
         if self.design_name == "leave-one-out" and (self.estimator != "auto" or self.stop):
             raise InputError("--design leave-one-out removes one concept at a time: leave out --estimator and --stop")
         check_estimator(self.design_name, self.estimator_name)
+        check_nested(self.design_name, self.nmf.tree > 0)
         if self.mode == "neg_inf" and self.site != "key":
             raise InputError(f"--mode neg_inf hides keys from the softmax; --site {self.site} needs another --mode")
 

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from vtcd_jax.concepts.clustering.number_of_concepts import choose_numbers, head_keys
+from vtcd_jax.concepts.hierarchy import ward
 from vtcd_jax.concepts.settings import ElbowRule
 
 from .arrays import Label
@@ -88,24 +89,13 @@ def ancestors(
 ) -> Int[np.ndarray, "leaf slot"]:
     """The nodes above every leaf, itself first, without the root; -1 beyond them.
 
-    Leaves are 0 … L - 1, inner nodes follow in the order of merging. Two groups are merged whose union raises the sum
-    of squares least: n₁ n₂ / (n₁ + n₂) · |c₁ - c₂|².
+    Leaves are 0 … L - 1, inner nodes follow in the order of merging, by Ward's criterion (``concepts.hierarchy``).
     """
-    leaves = len(centres)
-    groups = {i: (float(sizes[i]), centres[i].astype(np.float64), [i]) for i in range(leaves)}
-    paths = [[i] for i in range(leaves)]
-    for node in range(leaves, 2 * leaves - 2):
-        names = list(groups)
-        pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
-        one, other = min(pairs, key=lambda pair: _rise(groups[pair[0]], groups[pair[1]]))
-        (n, c, members), (m, d, others) = groups.pop(one), groups.pop(other)
-        total = max(n + m, 1.0)
-        groups[node] = (n + m, (n * c + m * d) / total, members + others)
-        for leaf in members + others:
-            paths[leaf].append(node)
-    return np.array([path + [-1] * (leaves - len(path)) for path in paths])
-
-
-def _rise(one: tuple[float, np.ndarray, list[int]], other: tuple[float, np.ndarray, list[int]]) -> float:
-    (n, c, _), (m, d, _) = one, other
-    return n * m / max(n + m, 1.0) * float(((c - d) ** 2).sum())
+    tree, leaves = ward(centres, np.maximum(sizes, 1)), len(centres)
+    paths = np.full((leaves, leaves), -1)
+    for leaf in range(leaves):
+        node, slot = leaf, 0
+        while tree.parent[node] >= 0:
+            paths[leaf, slot] = node
+            node, slot = int(tree.parent[node]), slot + 1
+    return paths
