@@ -12,16 +12,23 @@ from pathlib import Path
 
 import numpy as np
 import tyro
-from removal import CONTROL, ORDERS, Drawn, Removal, areas, draw, groups_of, half_width, points
+from removal import ORDERS, RANDOM, Drawn, Removal, Way, areas, draw, groups_of, half_width, points
 from tqdm import tqdm
 
 import vtcd_jax as vtcd
 from vtcd_jax.runs.tables import write_csv
 
-STYLES = {
-    "CRIS": "#c1121f", "occlusion": "#1d6fb8", "integrated gradients": "#2a9d58", "random order": "#777777",
-    CONTROL: "#b5838d",
-}  # fmt: skip
+STYLES = {  # (way, method) -> name and colour
+    ("concepts", "CRIS"): ("CRIS", "#c1121f"),
+    ("concepts", "occlusion"): ("occlusion", "#1d6fb8"),
+    ("concepts", "integrated gradients"): ("integrated gradients", "#2a9d58"),
+    ("concepts", RANDOM): ("random order", "#777777"),
+    ("random centres", "CRIS"): ("random centres, CRIS", "#b5838d"),
+}
+WAYS = {
+    "concepts": Way(("CRIS", "occlusion", "integrated gradients", RANDOM)),
+    "random centres": Way(("CRIS",), centres=True),
+}
 
 
 @dataclass(frozen=True)
@@ -38,10 +45,10 @@ def area_table(drawn: list[Drawn]) -> list[dict[str, object]]:
     """A row per score, method and order: mean area, with its interval over seeds."""
     rows = []
     for score in drawn[0].scores:
-        for method in STYLES:
+        for at, (name, _) in STYLES.items():
             for order in ORDERS:
-                values = areas([d for d in drawn if (d.method, d.order) == (method, order)], score)
-                row = (score, method, order, float(values.mean()), half_width(values), len(values))
+                values = areas([d for d in drawn if ((d.way, d.method), d.order) == (at, order)], score)
+                row = (score, name, order, float(values.mean()), half_width(values), len(values))
                 rows.append(dict(zip(("score", "method", "order", "area", "half_width", "seeds"), row, strict=True)))
     return rows
 
@@ -54,13 +61,13 @@ def plot(drawn: list[Drawn], path: Path, title: str) -> None:
     figure, axes = plt.subplots(len(names), 2, figsize=(9, 3.4 * len(names)), squeeze=False, sharex=True, sharey="row")
     for row, score in zip(axes, names, strict=True):
         for ax, order in zip(row, ORDERS, strict=True):
-            for method, colour in STYLES.items():
-                curves = [d for d in drawn if (d.method, d.order) == (method, order)]
+            for at, (name, colour) in STYLES.items():
+                curves = [d for d in drawn if ((d.way, d.method), d.order) == (at, order)]
                 seeds = sorted({d.seed for d in curves})
                 lines = np.array([np.mean([d.scores[score] for d in curves if d.seed == s], 0) for s in seeds])
                 mean, half = lines.mean(0), np.array([half_width(v) for v in lines.T])
                 x = np.linspace(0, 1, len(mean))
-                ax.plot(x, mean, color=colour, label=method, linewidth=1.8)
+                ax.plot(x, mean, color=colour, label=name, linewidth=1.8)
                 ax.fill_between(x, mean - half, mean + half, color=colour, alpha=0.13, linewidth=0)
             what = "most important first" if order == "positive" else "least important first"
             ax.set_title(f"{order} perturbation: {what}", fontsize=10)
@@ -78,8 +85,8 @@ def plot(drawn: list[Drawn], path: Path, title: str) -> None:
 def main(settings: Settings) -> None:
     model = vtcd.models.load(settings.model)
     groups = groups_of(model, settings.classes)
-    todo = [(group, seed) for seed in range(settings.seeds) for group in groups]
-    drawn = [c for group, seed in tqdm(todo, settings.model) for c in draw(settings, model, group, seed, control=True)]
+    todo = [(group, seed, way) for seed in range(settings.seeds) for group in groups for way in WAYS]
+    drawn = [c for g, s, way in tqdm(todo, settings.model) for c in draw(settings, model, g, s, way, WAYS[way])]
     settings.out.mkdir(parents=True, exist_ok=True)
     rows = points(drawn)
     write_csv(settings.out / "curves.csv", rows, tuple(rows[0]))

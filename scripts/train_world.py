@@ -21,7 +21,7 @@ from typing import Annotated, Any
 import jax
 import tyro
 from tqdm import tqdm
-from world_tasks import CLASSIFY, RECONSTRUCT, SmallModel, with_params
+from world_tasks import CLASSIFY, CLASSIFY_WITH_MASKS, RECONSTRUCT, SmallModel, with_params
 from world_text import DESCRIBE
 from world_tracking import TRACK
 
@@ -32,7 +32,8 @@ from vtcd_jax.training import Batch, Optimizer, Rate, Task, TrainSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL_MODELS = {
-    "world-videomae": CLASSIFY, "world-videomae-ssl": RECONSTRUCT, "world-tcow": TRACK, "world-internvideo": DESCRIBE,
+    "world-videomae": CLASSIFY, "world-videomae-masks": CLASSIFY_WITH_MASKS, "world-videomae-ssl": RECONSTRUCT,
+    "world-tcow": TRACK, "world-internvideo": DESCRIBE,
 }  # fmt: skip
 
 
@@ -97,11 +98,11 @@ def make_task(settings: Settings, small: SmallModel, untrained: Model) -> Task:
         return small.evaluate(with_params(untrained, params["model"]), settings.check, settings.seed)
 
     config = {"model": settings.name, "check": settings.check}
-    return Task(config, init, partial(batch_of, small), loss, evaluate)
+    return Task(config, init, partial(batch_of, small, settings.steps), loss, evaluate)
 
 
-def batch_of(small: SmallModel, seed: int, step: int, size: int) -> Batch:
-    return small.batch(seed * 10_000_019 + step, size)
+def batch_of(small: SmallModel, steps: int, seed: int, step: int, size: int) -> Batch:
+    return small.batch(seed * 10_000_019 + step, size, step / steps)
 
 
 def train(settings: Settings, small: SmallModel) -> tuple[Model, tuple[dict[str, Any], ...]]:

@@ -1,8 +1,10 @@
 """What each small model learns from the synthetic world: its network, its batches, its loss and its figures.
 
-A small model is a set of functions; ``train_world.py`` makes a task of ``vtcd_jax.training`` of it. Beside its own loss
-it may train linear read-outs of the tokens for the true masks of target, occluder and container. They speed the start
-up several times and are dropped at the end.
+A small model is a set of functions; ``train_world.py`` makes a task of ``vtcd_jax.training`` of it. The classifier
+``world-videomae`` learns from classes alone, and its first clips have plain surfaces: textures reach their full
+contrast after a part of the training (``LESSONS``). Others, among them ``world-videomae-masks``, also train linear
+read-outs of the tokens for the true masks of target, occluder and container. They speed the start up and are dropped at
+the end.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -30,7 +33,7 @@ from vtcd_jax.training.auxiliary import mask_heads, mask_loss, token_fractions
 class SmallModel:
     """model:    key -> the untrained network.
     readouts: model -> what is trained beside it and dropped (a pytree, may be empty).
-    batch:    (seed, size) -> host arrays of one step.
+    batch:    (seed, size, share of the training that is done) -> host arrays of one step.
     loss:     (model, readouts, batch) -> (loss, {name: figure of this batch}); jitted.
     evaluate: (model, clips, seed) -> figures on as many held-out clips.
     finish:   trained model -> what is shipped, with its tokenizer where it has one.
@@ -38,7 +41,7 @@ class SmallModel:
 
     model: Callable[[jax.Array], Model]
     readouts: Callable[[Model], Any]
-    batch: Callable[[int, int], Batch]
+    batch: Callable[[int, int, float], Batch]
     loss: Callable[[Model, Any, Batch], tuple[jax.Array, dict[str, jax.Array]]]
     evaluate: Callable[[Model, int, int], dict[str, Any]]
     finish: Callable[[Model], tuple[Model, Tokenizer | None]] = lambda model: (model, None)
@@ -46,6 +49,7 @@ class SmallModel:
 
 SIZES: dict[str, Any] = {"image_size": 48, "patch_size": 8, "num_frames": 16}
 MASK_KINDS = 3  # target, occluder, container
+LESSONS = 0.3  # share of the training after which textures have their full contrast, for a classifier without masks
 
 
 def world_preprocessing() -> models.Preprocessing:
@@ -64,11 +68,9 @@ def held_out(count: int, seed: int) -> Clips:
 
 
 # -- classification ------------------------------------------------------------------------------------------------
-def classifier(key: jax.Array) -> Model:
+def classifier(name: str, key: jax.Array) -> Model:
     config = videomae.VideoMAEConfig(width=96, depth=4, num_heads=4, num_classes=len(world.CLASSES), **SIZES)
-    return models.build(
-        config, key=key, labels=world.CLASSES, preprocessing=world_preprocessing(), name="world-videomae"
-    )
+    return models.build(config, key=key, labels=world.CLASSES, preprocessing=world_preprocessing(), name=name)
 
 
 def classifier_readouts(model: Model) -> dict[str, jax.Array]:
@@ -77,7 +79,14 @@ def classifier_readouts(model: Model) -> dict[str, jax.Array]:
     return mask_heads([f"block_{i}/resid_post" for i in (depth // 2 - 1, depth - 1)], model.config.width, MASK_KINDS)
 
 
-def classifier_batch(seed: int, size: int) -> Batch:
+def plain_batch(seed: int, size: int, done: float) -> Batch:
+    """Clips and classes; surfaces are plain at first."""
+    config = world.WorldConfig(texture=min(1.0, done / LESSONS))
+    video, label, _ = world.training_batch(seed, size, config)
+    return Batch({"video": video, "label": label})
+
+
+def masks_batch(seed: int, size: int, done: float) -> Batch:
     video, label, masks = world.training_batch(seed, size)
     return Batch({"video": video, "label": label, "shares": token_fractions(masks, (8, 6, 6))})
 
@@ -86,8 +95,10 @@ def classifier_loss(model: Model, readouts: Any, batch: Batch) -> tuple[jax.Arra
     output, seen = models.forward(model, Inputs(normalise(model, batch.clips["video"])), capture=tuple(readouts))
     assert output.logits is not None
     loss = optax.softmax_cross_entropy_with_integer_labels(output.logits, batch.clips["label"]).mean()
+    if readouts:
+        loss = loss + mask_loss(readouts, seen, batch.clips["shares"])
     right = (output.logits.argmax(-1) == batch.clips["label"]).mean()
-    return loss + mask_loss(readouts, seen, batch.clips["shares"]), {"train_accuracy": right}
+    return loss, {"train_accuracy": right}
 
 
 def classifier_figures(model: Model, count: int, seed: int) -> dict[str, Any]:
@@ -116,7 +127,12 @@ def shuffled(video: np.ndarray, seed: int) -> np.ndarray:
     return np.stack([clip[rng.permutation(len(clip))] for clip in video])
 
 
-CLASSIFY = SmallModel(classifier, classifier_readouts, classifier_batch, classifier_loss, classifier_figures)
+CLASSIFY = SmallModel(
+    partial(classifier, "world-videomae"), lambda model: {}, plain_batch, classifier_loss, classifier_figures
+)
+CLASSIFY_WITH_MASKS = SmallModel(
+    partial(classifier, "world-videomae-masks"), classifier_readouts, masks_batch, classifier_loss, classifier_figures
+)
 
 
 # -- reconstruction (self-supervised) ------------------------------------------------------------------------------
@@ -127,7 +143,7 @@ def autoencoder(key: jax.Array) -> Model:
     return models.build(config, key=key, preprocessing=world_preprocessing(), name="world-videomae-ssl")
 
 
-def autoencoder_batch(seed: int, size: int) -> Batch:
+def autoencoder_batch(seed: int, size: int, done: float) -> Batch:
     """Video and masks: half of the places hidden, other ones at every time step.
 
     Under a tube mask nothing is learned here in this many clips: the world's textures are random, so that what is
@@ -171,7 +187,7 @@ def autoencoder_figures(model: Model, count: int, seed: int) -> dict[str, Any]:
     hidden, whole, plain = [], [], []
     for i in range(0, count, 50):
         video = jnp.asarray(clips.video[i : i + 50])
-        mask = jnp.asarray(autoencoder_batch(i, len(video)).clips["token_mask"])
+        mask = jnp.asarray(autoencoder_batch(i, len(video), 1.0).clips["token_mask"])
         error, _ = run(model, video, mask)
         hidden.append(float((error * mask).sum() / mask.sum()))
         mean_error, spread = nothing_hidden(model, video)

@@ -74,7 +74,7 @@ def matcher_readouts(model: Model) -> dict[str, dict[str, jax.Array]]:
     return {"now": now, "near": near}
 
 
-def matcher_batch(seed: int, size: int) -> Batch:
+def matcher_batch(seed: int, size: int, done: float) -> Batch:
     """Clips of trained combinations, a sentence for every class, and a caption for every clip."""
     drawn = world.training_clips(seed, round(MARGIN * size), CONFIG)
     clips = [clip for clip in drawn if not world_sentences.held_out_colour(clip.label, clip.colour)][:size]

@@ -41,7 +41,7 @@ def tracker(key: jax.Array) -> Model:
     return models.build(config, key=key, name="world-tcow")
 
 
-def tracker_batch(seed: int, size: int) -> Batch:
+def tracker_batch(seed: int, size: int, done: float) -> Batch:
     return batch_of(world.training_clips(seed, size))
 
 

@@ -25,7 +25,7 @@ def test_areas_are_averaged_over_sets_and_kept_by_seed(scripts):
     removal = scripts["removal"]
     assert removal.area(np.array([1.0, 1.0, 0.0])) == 0.75
     drawn = [
-        removal.Drawn("slic", "CRIS", "positive", group, seed, {SCORE: np.full(3, group + 10.0 * seed)})
+        removal.Drawn("tokens", "CRIS", "positive", group, seed, {SCORE: np.full(3, group + 10.0 * seed)})
         for group in (0, 1)
         for seed in (0, 1, 2)
     ]
@@ -37,20 +37,22 @@ def test_areas_are_averaged_over_sets_and_kept_by_seed(scripts):
 def test_a_row_is_marked_where_it_is_clearly_worse_or_better_seed_by_seed(scripts):
     """Seeds differ far more than methods do; only the differences within a seed count."""
     removal, table1 = scripts["removal"], scripts["table1"]
-    shift = {("crops", "CRIS"): 0.5, ("slic", "occlusion"): -0.5, ("crops", "occlusion"): 0.0}
+    shift = {("random crops", "CRIS"): 0.5, ("tokens", "occlusion"): -0.5}
     rng = np.random.default_rng(0)
-    drawn = []
-    for kind in table1.PROPOSALS:
-        for method in table1.METHODS:
-            for order, sign in (("positive", 1), ("negative", -1)):
-                for seed in range(4):
-                    value = 10.0 * seed + sign * shift.get((kind, method), 0.0) + 0.01 * rng.normal()
-                    drawn.append(removal.Drawn(kind, method, order, 0, seed, {SCORE: np.full(2, value)}))
+    drawn = [
+        removal.Drawn(name, method, order, 0, seed, {SCORE: np.full(2, value)})
+        for name, way in table1.WAYS.items()
+        for method in way.methods
+        for order, sign in (("positive", 1), ("negative", -1))
+        for seed in range(4)
+        for value in [10.0 * seed + sign * shift.get((name, method), 0.0) + 0.01 * rng.normal()]
+    ]
     rows = table1.rows_of("m", drawn, (SCORE,))
     text = table1.table(rows)
     lines = {tuple(cell.strip() for cell in line.split("|")[1:3]): line for line in text.splitlines()[2:]}
+    assert len(lines) == sum(len(way.methods) for way in table1.WAYS.values())
     assert lines["random crops", "CRIS"].count("−") == 2 and "+" not in lines["random crops", "CRIS"]
-    assert lines["tubelets", "occlusion"].count(" +") == 2
+    assert lines["tokens", "occlusion"].count(" +") == 2
     assert lines["random crops", "occlusion"].count("−") == 0
 
 

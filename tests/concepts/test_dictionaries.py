@@ -264,7 +264,9 @@ def test_discovery_disk_and_new_clips_go_the_same_way(tmp_path):
     model = models.build(VideoMAEConfig(**sizes, num_classes=3), key=jax.random.key(0), name="tiny")
     video = np.random.default_rng(0).integers(0, 255, (3, 4, 16, 16, 3), np.uint8)
     clips, work = Clips.make(video, ["a", "b", "c"]), Work(store=Segments())
-    nmf = NmfConfig(elbow=ElbowRule(rule="fixed", number=3), max_steps=300, restarts=2, refits=0, active=2)
+    nmf = NmfConfig(
+        elbow=ElbowRule(rule="fixed", number=3), max_steps=300, restarts=2, refits=0, active=2, assign="tubelets"
+    )
     for method, words in (("k-means", "nearest centre"), ("top-k", "encoder")):
         concepts = discover(model, clips, nmf=replace(nmf, method=method), work=work)
         assert (concepts.encoder is not None) == (method == "top-k") and (concepts.count() > 0).all()

@@ -35,7 +35,7 @@ SITES = ("block_0/attn/key", "block_1/attn/key", "pathway/out")
 GRIDS = dict(zip(SITES, ((4, 4, 4), (2, 2, 2), (4, 2, 2)), strict=True))
 CHANNELS = dict(zip(SITES, (4, 6, 6), strict=True))
 HEADS = (2, 3, 1)
-NMF = NmfConfig(elbow=ElbowRule("fixed", number=3), max_steps=40, restarts=2, refits=1)
+NMF = NmfConfig(elbow=ElbowRule("fixed", number=3), max_steps=40, restarts=2, refits=1, assign="tubelets")
 
 
 @dataclass(frozen=True)

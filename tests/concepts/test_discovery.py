@@ -37,7 +37,7 @@ from vtcd_jax.runs import Step, Work
 pytestmark = pytest.mark.compile
 
 SIZES: dict[str, Any] = {"image_size": 32, "patch_size": 4, "num_frames": 8, "width": 24, "depth": 2, "num_heads": 2}
-NMF = NmfConfig(elbow=ElbowRule(maximum=7), max_steps=300, restarts=3, refits=0)
+NMF = NmfConfig(elbow=ElbowRule(maximum=7), max_steps=300, restarts=3, refits=0, assign="tubelets")
 
 
 def make_clips(count, seed=0):

@@ -50,7 +50,7 @@ def test_every_piece_is_done_once_however_often_it_is_stopped():
     store.left = 100
     assert_same(discover(model, clips, nmf=NMF, key=key, workers=1, work=Work(store)), whole)
     kinds = [name.split("/")[0] for name in store.blocks]
-    assert [kinds.count(stage) for stage in STAGES] == [2 * 2 * 2, 4, 4, 4, 0]  # two sites of two heads; two clips
+    assert [kinds.count(stage) for stage in STAGES] == [2 * 2 * 2, 4, 4, 4, 2 * 2]  # two sites of two heads; two clips
 
 
 def test_a_store_never_answers_another_question():

@@ -20,6 +20,7 @@ from vtcd_jax.concepts.evaluation.mask_overlaps import upper
 from vtcd_jax.data.clips import Clips
 from vtcd_jax.models import describe
 from vtcd_jax.report import ShownClips, citations
+from vtcd_jax.report.view import concept_counts
 
 EVIL = "<script>alert('x')</script>\"><img src=x onerror=alert(1)> & {{ 7 * 7 }}"
 
@@ -61,6 +62,22 @@ def decode(video: dict) -> tuple[np.ndarray, str, str]:
         stream = container.streams.video[0]
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
         return np.stack(frames), stream.codec_context.name, str(stream.codec_context.pix_fmt)
+
+
+def test_concepts_of_tokens_have_a_share_of_the_tokens_in_place_of_tubelets(make, clips, tmp_path):
+    data = make()
+    of_tokens = replace(data.concepts, centres=data.concepts.dictionary, slic_grid=data.concepts.grid)
+    size = np.zeros(len(of_tokens), np.int64)
+    size[0] = 3 * 8 * 6 * 6 * len(clips) // 4  # three quarters of the tokens of its head
+    sizes = np.where(of_tokens.assignment == 0, size[0] // (of_tokens.assignment == 0).sum(), 0)
+    tubelets = replace(of_tokens.tubelets, size=sizes.astype(np.int32))
+    counts = concept_counts(replace(data, concepts=replace(of_tokens, tubelets=tubelets)))
+    assert list(counts) == ["Tokens, %", "Clips", "Silhouette"]
+    assert counts["Tokens, %"][0][0] == pytest.approx(75, abs=0.5) and not counts["Tokens, %"][0][1:].any()
+    assert list(concept_counts(data)) == ["Tubelets", "Clips", "Spread", "Silhouette"]
+    of_both = page(data, tmp_path / "a").text, page(replace(data, concepts=of_tokens), tmp_path / "b").text
+    assert ["clips per tubelet" in text for text in of_both] == [True, False]
+    assert ["Every token" in text for text in of_both] == [False, True]
 
 
 def test_nothing_is_loaded_from_outside(make, tmp_path):

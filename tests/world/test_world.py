@@ -160,6 +160,18 @@ def test_training_batches_are_balanced_and_change_with_the_seed():
     assert (world.training_batch(1, 28)[0] != video).mean() > 0.5
 
 
+def test_fainter_textures_change_the_surfaces_and_nothing_else():
+    whole, faint, plain = (world.sample(3, config=world.WorldConfig(texture=t)) for t in (1.0, 0.5, 0.0))
+    np.testing.assert_array_equal(whole.video, world.sample(3).video)
+    for other in (faint, plain):
+        assert other.label == whole.label and other.colour == whole.colour and other.events == whole.events
+        for name in ("target", "target_whole", "occluder", "container", "depth"):
+            np.testing.assert_array_equal(getattr(other, name), getattr(whole, name))
+    background = whole.depth == 0
+    spreads = [clip.video[background].astype(float).std() for clip in (whole, faint, plain)]
+    assert spreads[0] > 1.2 * spreads[1] > 1.2 * spreads[2]
+
+
 def test_held_out_clips_use_other_parts_of_the_photographs():
     import skimage.data
 
@@ -191,6 +203,7 @@ def test_iou_ceiling_is_one_for_whole_tokens_and_the_known_value_for_half_tokens
         (lambda: world.sample(-1), "negative"),
         (lambda: world.sample(0, split="test"), "held-out"),
         (lambda: world.WorldConfig(size=8), "too small"),
+        (lambda: world.WorldConfig(texture=1.5), "from 0 to 1"),
         (lambda: world.clips(0, 0), "at least 1"),
     ],
 )

@@ -1,7 +1,8 @@
 """Settings of discovery. Each difference between the paper and its released code is a named option.
 
-``released`` is what the published code does, ``paper`` what the text says; the defaults are the released
-choices except where the released one is only slower (10 000 NMF steps instead of a stopping rule).
+``released`` is what the published code does, ``paper`` what the text says. The defaults are the released choices, with
+two exceptions: concepts are given to tokens one by one, which finds more of what is there (docs/concepts.md), and
+convex NMF has a stopping rule in place of 10 000 steps.
 """
 
 from __future__ import annotations
@@ -108,9 +109,9 @@ class NmfConfig:
     assignment: Literal["G", "H"] = "G"
     """A tubelet's concept is the largest entry of its row of G (convex weights: released) or column of H (codes). Only
     "convex-nmf" has such weights: the other methods go by their codes, whatever stands here."""
-    assign: Literal["tubelets", "tokens"] = "tubelets"
-    """What gets concepts, on the clips of discovery and on new ones: "tubelets", as in the paper; or "tokens", each by
-    the nearest of the means of the concepts' tubelets (``tokens``): tubelets then only serve to find the concepts."""
+    assign: Literal["tokens", "tubelets"] = "tokens"
+    """What gets concepts, on the clips of discovery and on new ones: "tokens", each by the nearest of the means of the
+    concepts' tubelets (``tokens``), so that tubelets only serve to find concepts; or "tubelets", as in the paper."""
     tree: float = 0.0
     """A hierarchy in every head: inner nodes per concept, at most, that are concepts too (``hierarchy``); 0: none."""
     form: Literal["auto", "gram", "features"] = "auto"
@@ -135,7 +136,7 @@ class NmfConfig:
         if self.refits < 0:
             raise InputError(f"refits must be at least 0, got {self.refits}")
         _one_of("assignment", self.assignment, ("G", "H"))
-        _one_of("assign", self.assign, ("tubelets", "tokens"))
+        _one_of("assign", self.assign, ("tokens", "tubelets"))
         if not 0 <= self.tree <= 1:
             raise InputError(f"tree must lie in [0, 1] (inner nodes per concept), got {self.tree}")
         _one_of("form", self.form, ("auto", "gram", "features"))
@@ -145,13 +146,13 @@ class NmfConfig:
 
     @classmethod
     def released(cls) -> NmfConfig:
-        """The released code: inertia elbow at 0.95, 10 000 steps, labels from G."""
-        return cls(max_steps=10_000, tol=0.0, form="gram")
+        """The released code: inertia elbow at 0.95, 10 000 steps, tubelets' labels from G."""
+        return cls(assign="tubelets", max_steps=10_000, tol=0.0, form="gram")
 
     @classmethod
     def paper(cls) -> NmfConfig:
-        """The paper's text: silhouette elbow at 0.9."""
-        return cls(elbow=ElbowRule(rule="paper"))
+        """The paper's text: silhouette elbow at 0.9, labels of tubelets."""
+        return cls(assign="tubelets", elbow=ElbowRule(rule="paper"))
 
 
 def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:

@@ -73,12 +73,13 @@ def concept_parts(
         "facts": view.facts(data),
         "score_text": view.score_text(first.score),
         "notes": [shorten(note, 2000) for note in data.notes],
+        "tokens": data.concepts.centres is not None,
     }
     ranking = {
         "rows": rows,
         "cards": cards,
         "score": view.score_title(first.score),
-        "counts": view.count_names(data.concepts),
+        "counts": list(view.concept_counts(data)),
         "other_scores": [view.score_title(importance.score) for importance in data.importance[1:]],
         "layers": layer_choices(data),
         "heads": sorted({int(h) for h in data.concepts.head}),

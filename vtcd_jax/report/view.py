@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from vtcd_jax.concepts.types import Concepts
 
 from . import charts
@@ -104,8 +106,7 @@ def table(data: ReportData, cards: list[int]) -> list[Row]:
     first, concepts = data.importance[0], data.concepts
     extent = charts.importance_extent(first.importance, first.se_masks, first.se_videos)
     decimals = [decimals_for(importance.importance.tolist()) for importance in data.importance]
-    layers, count, spread = layer_names(concepts), concepts.count(), concepts.spread()
-    stability = (concepts.stability_seeds, concepts.stability_clips)
+    layers, counts = layer_names(concepts), concept_counts(data)
     with_card = set(cards)
     rows = []
     for rank, c in enumerate(int(c) for c in first.order()):
@@ -121,13 +122,7 @@ def table(data: ReportData, cards: list[int]) -> list[Row]:
                 importance=_cell(value, decimals[0]),
                 errors=errors(masks, videos, decimals[0]),
                 bar=charts.importance_bar(value, masks, videos, extent),
-                counts=(
-                    Cell(str(int(count[c])), str(int(count[c]))),
-                    Cell(str(int(first.videos[c])), str(int(first.videos[c]))),
-                    _cell(float(spread[c]), 2),
-                    _cell(float(concepts.silhouette[c]), 2),
-                    *(_cell(float(values[c]), 2) for values in stability if values is not None),
-                ),
+                counts=tuple(_cell(float(values[c]), decimals) for values, decimals in counts.values()),
                 scores=tuple(
                     _cell(float(importance.importance[c]), d)
                     for importance, d in zip(data.importance[1:], decimals[1:], strict=True)
@@ -139,11 +134,24 @@ def table(data: ReportData, cards: list[int]) -> list[Row]:
     return rows
 
 
-def count_names(concepts: Concepts) -> list[str]:
-    """Headings of ``Row.counts``."""
-    names = ["Tubelets", "Clips", "Spread", "Silhouette"]
-    names += [] if concepts.stability_seeds is None else ["Stability: seeds"]
-    return names + ([] if concepts.stability_clips is None else ["Stability: clips"])
+def concept_counts(data: ReportData) -> dict[str, tuple[np.ndarray, int]]:
+    """Heading of each of ``Row.counts`` -> its values [concept] and their decimals. Concepts of tokens have a share of
+    the tokens (%), those of tubelets a number of tubelets and a spread."""
+    concepts, clips = data.concepts, (data.importance[0].videos, 0)
+    counts = {"Tubelets": (concepts.count(), 0), "Clips": clips, "Spread": (concepts.spread(), 2)}
+    if concepts.centres is not None:
+        tokens = np.array([np.prod(concepts.grid[name]) for name in concepts.sites])[concepts.site]
+        counts = {"Tokens, %": (100 * concepts.size() / (tokens * concepts.videos), 1), "Clips": clips}
+    counts["Silhouette"] = concepts.silhouette, 2
+    stability = {"Stability: seeds": concepts.stability_seeds, "Stability: clips": concepts.stability_clips}
+    return counts | {name: (values, 2) for name, values in stability.items() if values is not None}
+
+
+FACTS = {  # headings of counts -> their words beside a concept's clips
+    "Tokens, %": "share of the tokens, %", "Tubelets": "tubelets", "Spread": "spread",
+    "Silhouette": "silhouette of its head",
+    "Stability: seeds": "stability over seeds", "Stability: clips": "stability over clips",
+}  # fmt: skip
 
 
 def cards(data: ReportData, rows: list[Row], clips_each: int) -> list[Card]:
@@ -153,7 +161,7 @@ def cards(data: ReportData, rows: list[Row], clips_each: int) -> list[Card]:
     result = []
     for row in (row for row in rows if row.card):
         c = row.concept
-        tubelets, videos, spread, silhouette, *stability = (cell.text for cell in row.counts)
+        counts = dict(zip(concept_counts(data), (cell.text for cell in row.counts), strict=True))
         clips = tuple(
             ClipCard(
                 int(v),
@@ -163,14 +171,9 @@ def cards(data: ReportData, rows: list[Row], clips_each: int) -> list[Card]:
             )
             for v in concepts.best_clips(c, clips_each)
         )
-        facts = (
-            ("clips that have it", f"{videos} of {len(data.clips)}"),
-            ("tubelets", tubelets),
-            ("spread", spread),
-            ("silhouette of its head", silhouette),
-            ("reconstruction error of its head", number(float(concepts.error[c]), 2)),
-        )
-        facts += tuple(zip(("stability over seeds", "stability over clips"), stability, strict=False))
+        facts = (("clips that have it", f"{counts['Clips']} of {len(data.clips)}"),)
+        facts += tuple((words, counts[name]) for name, words in FACTS.items() if name in counts)
+        facts += (("reconstruction error of its head", number(float(concepts.error[c]), 2)),)
         if not concepts.converged[c]:
             facts += (("factorisation", "stopped before it converged"),)
         present = number(float(first.importance_present[c]), decimals)

@@ -48,10 +48,12 @@ CONTAINED = 0.75  # share of the target that must be within a container's box, a
 
 @dataclass(frozen=True)
 class WorldConfig:
-    """``size``: height and width in pixels (at least 24); ``frames``: clip length (at least 8)."""
+    """``size``: height and width in pixels (at least 24); ``frames``: clip length (at least 8); ``texture``: contrast
+    of all textures, from 0 (plain colours: easier clips, for the first lessons of a training) to 1."""
 
     size: int = 48
     frames: int = 16
+    texture: float = 1.0
 
     def __post_init__(self):
         if self.size < 24 or self.frames < 8:
@@ -59,6 +61,8 @@ class WorldConfig:
                 f"world: size {self.size} and frames {self.frames} are too small to show the motions\n"
                 "use a size of at least 24 and at least 8 frames"
             )
+        if not 0 <= self.texture <= 1:
+            raise InputError(f"world: texture is a contrast from 0 to 1, not {self.texture}")
 
 
 DEFAULT = WorldConfig()
@@ -105,7 +109,7 @@ def sample(seed: int, label: int | None = None, config: WorldConfig = DEFAULT, s
     drawn = int(rng.integers(len(CLASSES)))
     label = drawn if label is None else _checked_label(label)
     layout = draw_layout(rng, label, config.frames)
-    surfaces = draw_surfaces(rng, layout, config.size, split)
+    surfaces = draw_surfaces(rng, layout, config.size, split, config.texture)
     trajectory = plan(rng, label, layout)
     second = place_second(rng, layout, trajectory)
     video, depth, whole = render(layout, trajectory, second, surfaces, config.size)

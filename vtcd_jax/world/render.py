@@ -35,8 +35,17 @@ class Surfaces:
         return self.lookup[video] + self.noise
 
 
-def draw_surfaces(rng: np.random.Generator, layout: Layout, size: int, split: str) -> Surfaces:
-    """All random choices of colour, texture, shape and noise, in an order that no class changes."""
+def draw_surfaces(
+    rng: np.random.Generator, layout: Layout, size: int, split: str, texture: float = 1.0
+) -> Surfaces:
+    """All random choices of colour, texture, shape and noise, in an order that no class changes.
+
+    texture: contrast of the textures, 0 to 1; no random choice depends on it.
+    """
+
+    def surface(images: tuple[np.ndarray, ...], height: int, width: int, colour: np.ndarray) -> np.ndarray:
+        return textures.paint(textures.faded(textures.crop(rng, images, height, width), texture), colour)
+
     unit = size / 48
     objects, grounds = textures.sheets(size, split)
     wide = size + 2 * _margin(size)
@@ -46,7 +55,7 @@ def draw_surfaces(rng: np.random.Generator, layout: Layout, size: int, split: st
     second = textures.colour(rng, (0.5, 1.0), (0.4, 1.0), [ground, target])
     prop = textures.colour(rng, (0.1, 0.7), (0.3, 0.95), [ground, target])
     height, width = round(layout.prop_height * unit), round(layout.prop_width * unit)
-    back, front = _prop_pixels(textures.paint(textures.crop(rng, objects, height, width), prop), layout, unit)
+    back, front = _prop_pixels(surface(objects, height, width, prop), layout, unit)
     contrast, brightness = rng.uniform(0.85, 1.1), rng.uniform(-14, 14)
     limit = textures.NOISE_LIMIT
     lookup = np.clip((np.arange(256) - 128) * contrast + 128 + brightness, limit, 255 - limit).astype(np.uint8)
@@ -54,9 +63,9 @@ def draw_surfaces(rng: np.random.Generator, layout: Layout, size: int, split: st
     count = layout.frames * size * size * 3
     start = int(rng.integers(max(1, len(pool) - count)))
     return Surfaces(
-        background=textures.paint(textures.crop(rng, grounds, wide, wide), ground),
-        target=textures.paint(textures.crop(rng, objects, side, side), target),
-        second=textures.paint(textures.crop(rng, objects, side, side), second),
+        background=surface(grounds, wide, wide, ground),
+        target=surface(objects, side, side, target),
+        second=surface(objects, side, side, second),
         shapes=tuple(textures.SHAPES[i] for i in rng.integers(len(textures.SHAPES), size=2)),
         colour=textures.colour_name(target),
         turn=tuple(int(i) for i in rng.integers(textures.ANGLES, size=2)),

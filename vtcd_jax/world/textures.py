@@ -84,6 +84,13 @@ def crop(rng: np.random.Generator, images: tuple[np.ndarray, ...], height: int, 
     return piece[:, ::-1] if rng.random() < 0.5 else piece
 
 
+def faded(piece: np.ndarray, contrast: float) -> np.ndarray:
+    """A piece with its differences from 128 times ``contrast`` (0 to 1); uint8."""
+    if contrast == 1:
+        return piece
+    return np.rint(128 + contrast * (piece.astype(np.float32) - 128)).astype(np.uint8)
+
+
 def paint(piece: np.ndarray, colour: np.ndarray) -> np.ndarray:
     """Moves a piece's mean from 128 to ``colour`` [3]; uint8."""
     return np.clip(piece + (colour - 128).astype(np.int16), 0, 255).astype(np.uint8)

@@ -106,7 +106,7 @@ def _token_costs(settings: RunSettings, clips: int, rates: Rates) -> list[Cost]:
     if settings.nmf.assign != "tokens":
         return []
     count = clips * (2 if settings.control_masks else 1)
-    return [Cost("concepts of tokens", count * rates.passes.seconds, count, note=f"of {clips} clips")]
+    return [Cost("concepts of tokens", count * rates.passes.seconds, note=f"of {clips} clips")]
 
 
 def ranking_costs(settings: RunSettings, inputs: VtcdInputs, rates: Rates) -> list[Cost]:

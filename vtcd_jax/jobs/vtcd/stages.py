@@ -172,7 +172,6 @@ def _evaluated(context: Run, concepts: Concepts) -> Sample:
         return Sample(inputs.clips, concepts, inputs.targets)
     assigned = assign(inputs.model, inputs.held_out, concepts, work=context.work)
     save_concepts(assigned, context.run.path("held_out/concepts.csv").parent)
-    context.run.remove_blocks("segment")
     return Sample(inputs.held_out, assigned, inputs.held_out_targets)
 
 
@@ -209,4 +208,5 @@ CURVES: Stage[RunSettings, VtcdInputs] = Stage(
     reads=("discover", "rank"),
     cost=plan.curve_costs,
     lines=_curves_lines,
+    blocks=("segment", "tokens"),
 )

@@ -22,6 +22,7 @@ import jax
 import numpy as np
 
 from vtcd_jax.concepts import Concepts
+from vtcd_jax.concepts.settings import Proposals
 from vtcd_jax.data import Clips
 from vtcd_jax.importance import integrated_gradients, occlusion
 from vtcd_jax.models import Model
@@ -46,12 +47,12 @@ def baselines(settings: VtcdSettings | None = None) -> dict[str, Method]:
     s = settings or VtcdSettings()
     rank = by_masks(s.masks)
     made = {
-        "tubelets": vtcd(_with_proposals(s, "slic")),
-        "tokens": vtcd(_with_nmf(s, tree=0.0)),
-        "hierarchy": vtcd(_with_nmf(s, tree=0.5)),
-        "crops": vtcd(_with_proposals(s, "crops")),
+        "tubelets": vtcd(_of_regions(s, "slic")),
+        "tokens": vtcd(_of_tokens(s, tree=0.0)),
+        "hierarchy": vtcd(_of_tokens(s, tree=0.5)),
+        "crops": vtcd(_of_regions(s, "crops")),
         **{name: from_arrays(fit, rank) for name, fit in _FITS.items()},
-        "random-centres": random_centres(_with_proposals(s, "slic")),
+        "random-centres": random_centres(_of_regions(s, "slic")),
         "occlusion": from_arrays(fixed_number, _by_occlusion),
         "gradients": from_arrays(fixed_number, _by_gradients),
     }
@@ -64,12 +65,14 @@ BASELINES = (
 )  # fmt: skip
 
 
-def _with_proposals(settings: VtcdSettings, kind: str) -> VtcdSettings:
-    return dataclasses.replace(settings, slic=dataclasses.replace(settings.slic, proposals=kind))
+def _of_regions(settings: VtcdSettings, proposals: Proposals) -> VtcdSettings:
+    slic = dataclasses.replace(settings.slic, proposals=proposals)
+    return dataclasses.replace(settings, slic=slic, nmf=dataclasses.replace(settings.nmf, assign="tubelets", tree=0.0))
 
 
-def _with_nmf(settings: VtcdSettings, tree: float) -> VtcdSettings:
-    return dataclasses.replace(settings, nmf=dataclasses.replace(settings.nmf, assign="tokens", tree=tree))
+def _of_tokens(settings: VtcdSettings, tree: float) -> VtcdSettings:
+    slic = dataclasses.replace(settings.slic, proposals="slic")
+    return dataclasses.replace(settings, slic=slic, nmf=dataclasses.replace(settings.nmf, assign="tokens", tree=tree))
 
 
 def _by_occlusion(model: Model, clips: Clips, concepts: Concepts, key: jax.Array) -> np.ndarray:
