@@ -21,7 +21,7 @@ from typing import Annotated, Any
 import jax
 import tyro
 from tqdm import tqdm
-from world_tasks import CLASSIFY, CLASSIFY_WITH_MASKS, RECONSTRUCT, SmallModel, with_params
+from world_tasks import CLASSIFY, CLASSIFY_WITHOUT_MASKS, RECONSTRUCT, SmallModel, with_params
 from world_text import DESCRIBE
 from world_tracking import TRACK
 
@@ -32,7 +32,7 @@ from vtcd_jax.training import Batch, Optimizer, Rate, Task, TrainSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL_MODELS = {
-    "world-videomae": CLASSIFY, "world-videomae-masks": CLASSIFY_WITH_MASKS, "world-videomae-ssl": RECONSTRUCT,
+    "world-videomae": CLASSIFY, "world-videomae-classes": CLASSIFY_WITHOUT_MASKS, "world-videomae-ssl": RECONSTRUCT,
     "world-tcow": TRACK, "world-internvideo": DESCRIBE,
 }  # fmt: skip
 

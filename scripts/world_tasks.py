@@ -1,10 +1,10 @@
 """What each small model learns from the synthetic world: its network, its batches, its loss and its figures.
 
-A small model is a set of functions; ``train_world.py`` makes a task of ``vtcd_jax.training`` of it. The classifier
-``world-videomae`` learns from classes alone, and its first clips have plain surfaces: textures reach their full
-contrast after a part of the training (``LESSONS``). Others, among them ``world-videomae-masks``, also train linear
-read-outs of the tokens for the true masks of target, occluder and container. They speed the start up and are dropped at
-the end.
+A small model is a set of functions; ``train_world.py`` makes a task of ``vtcd_jax.training`` of it. Beside its own
+loss it may train linear read-outs of the tokens for the true masks of target, occluder and container. They speed the
+start up and are dropped at the end. ``world-videomae-classes``, which is not shipped, is ``world-videomae`` trained by
+classes alone: its first clips have plain surfaces, and textures reach their full contrast after a part of the training
+(``LESSONS``).
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def classifier_readouts(model: Model) -> dict[str, jax.Array]:
     return mask_heads([f"block_{i}/resid_post" for i in (depth // 2 - 1, depth - 1)], model.config.width, MASK_KINDS)
 
 
-def plain_batch(seed: int, size: int, done: float) -> Batch:
+def classes_batch(seed: int, size: int, done: float) -> Batch:
     """Clips and classes; surfaces are plain at first."""
     config = world.WorldConfig(texture=min(1.0, done / LESSONS))
     video, label, _ = world.training_batch(seed, size, config)
@@ -128,10 +128,10 @@ def shuffled(video: np.ndarray, seed: int) -> np.ndarray:
 
 
 CLASSIFY = SmallModel(
-    partial(classifier, "world-videomae"), lambda model: {}, plain_batch, classifier_loss, classifier_figures
+    partial(classifier, "world-videomae"), classifier_readouts, masks_batch, classifier_loss, classifier_figures
 )
-CLASSIFY_WITH_MASKS = SmallModel(
-    partial(classifier, "world-videomae-masks"), classifier_readouts, masks_batch, classifier_loss, classifier_figures
+CLASSIFY_WITHOUT_MASKS = SmallModel(
+    partial(classifier, "world-videomae-classes"), lambda model: {}, classes_batch, classifier_loss, classifier_figures
 )
 
 
