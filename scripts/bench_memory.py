@@ -23,7 +23,10 @@ from vtcd_jax.importance import cris
 from vtcd_jax.models.families.videomae import VideoMAEConfig
 from vtcd_jax.runs import Step, Work
 
-STAGES = {"segment": "tubelets", "count": "numbers", "factorise": "dictionaries", "stability": "stability"}
+STAGES = {
+    "segment": "tubelets", "count": "numbers", "factorise": "dictionaries", "stability": "stability",
+    "tokens": "tokens",
+}  # fmt: skip
 
 
 def measure(config: VideoMAEConfig, concepts: int, clips: int, masks: int) -> dict[str, Any]:

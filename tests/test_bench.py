@@ -137,7 +137,7 @@ def test_memory_is_told_for_every_stage(bench, capsys):
     result = json.loads(capsys.readouterr().out)
     assert result["concepts"] <= 2 * 2 * 2
     peaks = result["peaks"]
-    assert {"tubelets", "numbers", "dictionaries", "stability", "ranking"} <= set(peaks)
+    assert {"tubelets", "numbers", "dictionaries", "stability", "tokens", "ranking"} <= set(peaks)
     assert min(peaks.values()) > 2**25
     bench.memory.print_memory(result)
     said = capsys.readouterr().out

@@ -77,10 +77,14 @@ def test_a_machine_without_pyav_or_packages_is_reported(monkeypatch):
     assert shown["decoders"] == "h264: none, hevc: none, vp9: none, av1: none"
 
 
-def test_it_takes_less_than_three_seconds_of_processor_time():
-    """Processor time, so that a busy machine does not fail it."""
+def test_it_takes_little_longer_than_jax_to_start():
+    """In processor time, beside that of JAX alone, so that a slow or busy machine does not fail it."""
     resource = pytest.importorskip("resource", reason="needs the processor time of children (not on Windows)")
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, "-c", DOCTOR], check=True, capture_output=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 3
+
+    def seconds(code: str) -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    assert seconds(DOCTOR) < 4 * seconds("import jax; jax.devices()")
