@@ -35,9 +35,7 @@ class Surfaces:
         return self.lookup[video] + self.noise
 
 
-def draw_surfaces(
-    rng: np.random.Generator, layout: Layout, size: int, split: str, texture: float = 1.0
-) -> Surfaces:
+def draw_surfaces(rng: np.random.Generator, layout: Layout, size: int, split: str, texture: float = 1.0) -> Surfaces:
     """All random choices of colour, texture, shape and noise, in an order that no class changes.
 
     texture: contrast of the textures, 0 to 1; no random choice depends on it.
