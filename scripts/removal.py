@@ -56,7 +56,7 @@ class Removal:
 
 @dataclass(frozen=True)
 class Way:
-    """How concepts are found, and the methods that rank them: names of ``rankings``, and "random order".
+    """How concepts are found, and the methods that rank them: those of ``ranking``, and "random order".
 
     centres: random tubelets as centres in the place of the concepts, as many and of the same heads.
     """
@@ -105,7 +105,9 @@ def ranking(how: Removal, model: Model, clips: Clips, concepts: Concepts, method
         return vtcd.importance.cris(model, clips, concepts, score=score, masks=masks, key=key, estimator=method)
     if method == "occlusion":
         return occlusion(model, clips, concepts, score=score)
-    return integrated_gradients(model, clips, concepts, score=score, steps=how.path)
+    if method == "integrated gradients":
+        return integrated_gradients(model, clips, concepts, score=score, steps=how.path)
+    raise ValueError(f"no ranking {method!r}")
 
 
 def smooth(model: Model) -> str:

@@ -9,13 +9,20 @@ from functools import partial
 import numpy as np
 import pytest
 
-from vtcd_jax.concepts import NmfConfig, SlicConfig, discover
+from vtcd_jax.concepts import Concepts, NmfConfig, SlicConfig, discover
 from vtcd_jax.importance import rank
 from vtcd_jax.importance.cris import Ranking
 from vtcd_jax.importance.named_designs import make_design
 from vtcd_jax.runs import MemoryStore, Work
 
 pytestmark = pytest.mark.compile
+
+
+@pytest.fixture(scope="module")
+def concepts(model, clips) -> Concepts:
+    """Of whole tubelets: the noise of their masks ends a ranking where the tests say."""
+    nmf = NmfConfig(max_steps=50, refits=0, assign="tubelets")
+    return discover(model, clips, slic=SlicConfig(n_segments=4), nmf=nmf, key=0)
 
 
 def ranked(model, clips, concepts, design: str, masks: int, top: int, work: Work = Work()) -> Ranking:
@@ -25,9 +32,8 @@ def ranked(model, clips, concepts, design: str, masks: int, top: int, work: Work
 
 def test_a_ranking_that_stops_early_gives_its_reason(model, clips, concepts):
     found = ranked(model, clips, concepts, "paired", 1024, 4)
-    *before, look = found.interim
-    assert not any(earlier.reason for earlier in before)
-    assert look.masks == 3 * 128 * 2 ** len(before) == found.importance[0].masks.sum() < 3 * 1024
+    (look,) = found.interim
+    assert look.masks == 3 * 128 == found.importance[0].masks.sum()
     assert "the noise of the masks is" in look.reason and look.line().endswith(look.reason)
 
 
@@ -48,7 +54,7 @@ def test_separated_concepts_end_a_ranking(model, clips, concepts):
 
 def test_a_ranking_that_stops_early_does_so_again_after_an_interruption(model, clips, concepts, monkeypatch):
     """Masks that are not balanced are noisy enough for several looks."""
-    monkeypatch.setattr("vtcd_jax.importance.estimation.stopping.NOISE", 0.1)
+    monkeypatch.setattr("vtcd_jax.importance.estimation.stopping.NOISE", 0.07)
     run = partial(ranked, model, clips, concepts, "paired", 1024, 4)
     kept, stopped = MemoryStore(), Limited(15)
     whole = run(work=Work(kept))

@@ -142,7 +142,7 @@ def clip_slopes(kind: str, video: int):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rows, blocks", [(16, 0), (64, 1), (16, 3)])
+@pytest.mark.parametrize("rows, blocks", [(16, 0), (64, 0), (16, 1), (64, 1), (16, 3)])
 def test_intervals_from_slopes_and_joined_ones_hold_the_exact_values(rows, blocks):
     """Alone and beside one or three blocks of masks; for a score without slope the extension stands."""
     present, games, _ = planted()

@@ -122,7 +122,7 @@ def table(data: ReportData, cards: list[int]) -> list[Row]:
                 importance=_cell(value, decimals[0]),
                 errors=errors(masks, videos, decimals[0]),
                 bar=charts.importance_bar(value, masks, videos, extent),
-                counts=tuple(_cell(float(values[c]), decimals) for values, decimals in counts.values()),
+                counts=tuple(_cell(float(values[c]), places) for values, places in counts.values()),
                 scores=tuple(
                     _cell(float(importance.importance[c]), d)
                     for importance, d in zip(data.importance[1:], decimals[1:], strict=True)
@@ -138,8 +138,9 @@ def concept_counts(data: ReportData) -> dict[str, tuple[np.ndarray, int]]:
     """Heading of each of ``Row.counts`` -> its values [concept] and their decimals. Concepts of tokens have a share of
     the tokens (%), those of tubelets a number of tubelets and a spread."""
     concepts, clips = data.concepts, (data.importance[0].videos, 0)
-    counts = {"Tubelets": (concepts.count(), 0), "Clips": clips, "Spread": (concepts.spread(), 2)}
-    if concepts.centres is not None:
+    if concepts.centres is None:
+        counts = {"Tubelets": (concepts.count(), 0), "Clips": clips, "Spread": (concepts.spread(), 2)}
+    else:
         tokens = np.array([np.prod(concepts.grid[name]) for name in concepts.sites])[concepts.site]
         counts = {"Tokens, %": (100 * concepts.size() / (tokens * concepts.videos), 1), "Clips": clips}
     counts["Silhouette"] = concepts.silhouette, 2
