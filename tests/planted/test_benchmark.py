@@ -25,8 +25,8 @@ SMALL = planted.Settings(clips=8, seeds=1, steps=4, controls=2)
 
 def test_vtcd_is_judged_and_the_figures_are_the_same_again():
     report = planted.benchmark({"tiny": planted.vtcd(FEW), "again": planted.vtcd(FEW)}, SMALL, workers=2)
-    found, control = report.figures["tiny"]["found"], report.figures["tiny"]["control"]
-    assert found.keys() == control.keys() and len(found["iou/mean"].values) == 1
+    found, centres, groups = (report.figures["tiny"][kind] for kind in ("found", "centres", "groups"))
+    assert found.keys() == centres.keys() == groups.keys() and len(found["iou/mean"].values) == 1
     for name in ("precision/red", "recall/red", "iou/mean", "own_head/left", "ahead/mean"):
         assert all(0 <= value <= 1 for value in found[name].values), name
     assert all(1 <= value <= found["concepts"].mean for value in found["rank/right"].values)
@@ -55,12 +55,14 @@ def test_an_own_method_over_two_seeds():
     """Found for certain, and ranked by chance: one claim holds, another does not."""
     mine = own(lambda model, clips, concepts, key: jax.random.normal(key, (len(concepts),)))
     report = planted.benchmark({"mine": mine}, planted.Settings(clips=8, seeds=2, steps=4, controls=2))
-    found, control = report.figures["mine"]["found"], report.figures["mine"]["control"]
+    found, centres, groups = (report.figures["mine"][kind] for kind in ("found", "centres", "groups"))
     assert found["iou/upper left"].values == found["own_head/upper left"].values == (1, 1)
-    assert found["iou/mean"].low > control["iou/mean"].high
+    assert found["iou/mean"].low > groups["iou/mean"].high
+    assert centres["concepts"].mean == 24  # as many tokens as centres, carried over to the other half
+    assert centres["iou/upper left"].mean > groups["iou/upper left"].mean
     assert max(np.abs(found["agreement"].values)) < 0.8
     claims = report.claims["mine"]
-    assert claims["properties are recovered better than by random concepts"] and report.passed("mine") is False
+    assert claims["properties are recovered better than by random groups"] and report.passed("mine") is False
     assert "NO" in "\n".join(planted.lines(report))
 
 

@@ -89,5 +89,5 @@ def test_the_examples_of_the_page_run_and_beat_chance(heading, capsys):
     scope: dict = {}
     exec(compile(example(heading), str(PAGE), "exec"), scope)
     (result,) = scope["report"].levels
-    assert result.found["mine"]["score"].mean > 1.5 * result.control["mine"]["score"].mean
+    assert result.found["mine"]["score"].mean > 1.5 * result.groups["mine"]["score"].mean
     assert "mine" in capsys.readouterr().out

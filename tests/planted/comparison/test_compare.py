@@ -48,14 +48,14 @@ def test_known_concepts_have_known_figures():
     instance = planted.instance(0, 8)
     method = planted.from_arrays(places, by_exact([instance]))
     result = trial(instance, instance.model(0.1), method, steps=4, controls=1)
-    found, control = result["found"], result["control"]
-    assert found.keys() == control.keys()
+    found, groups = result["found"], result["groups"]
+    assert found.keys() == groups.keys()
     for name in ("left", "right", "top", "bottom", "early", "late", "end"):
         assert found[f"matched/{name}"] == found[f"iou/{name}"] == 1
     assert found["units"] == 8 and found["price"] == 1
     assert 7 / len(NAMES) <= found["score"] == found["matched/mean"] < 8 / len(NAMES) + 0.01
     assert found["agreement"] == pytest.approx(1) and found["order"] == pytest.approx(1) and found["top"] == 1
-    assert control["iou/left"] < 0.5
+    assert groups["iou/left"] < 0.5
 
 
 @pytest.mark.compile
@@ -68,9 +68,9 @@ def test_equal_settings_give_equal_bytes_and_a_method_is_judged_at_every_level()
     assert told["format"] == "vtcd-benchmark/2" and [level["noise"] for level in told["levels"]] == [0.1, 1.0]
     assert told["settings"]["seed"] == 0 and "hidden_seed" not in first
     figures = told["levels"][0]["figures"]["mine"]
-    assert len(figures["found"]["score"]["values"]) == 2 and figures.keys() == {"found", "control"}
+    assert len(figures["found"]["score"]["values"]) == 2 and figures.keys() == {"found", "groups"}
     claims = {c["claim"]: c["passed"] for c in told["levels"][0]["claims"]["mine"]}
-    assert claims["properties are recovered better than by random concepts"] is True
+    assert claims["properties are recovered better than by random groups"] is True
     assert claims["importance agrees with the exact one: correlation above 0.9"] is False
     low, high = (level["ceiling"]["iou/mean"]["mean"] for level in told["levels"])
     assert 1 > low > high > figures["found"]["iou/mean"]["mean"]

@@ -30,11 +30,11 @@ from .trial import trial
 FORMAT = "vtcd-benchmark/2"
 NOTHING_LEARNED = "random-centres"
 AGREEMENT = 0.9
-# claim -> (metric, whether larger is better): better than the method's own random concepts
+# claim -> (metric, whether larger is better): better than random groups of the method's own sizes
 CLAIMS = {
-    "properties are recovered better than by random concepts": ("iou/mean", True),
+    "properties are recovered better than by random groups": ("iou/mean", True),
     "with every concept once and a price for their number, too": ("score", True),
-    "removing the most important first takes fewer tokens than with random concepts": ("token_area/most-first", False),
+    "removing the most important first takes fewer tokens than with random groups": ("token_area/most-first", False),
 }
 CLAIM_LEARNED = "the score is higher than that of random tubelets as centres"
 CLAIM_AGREEMENT = f"importance agrees with the exact one: correlation above {AGREEMENT}"
@@ -47,14 +47,14 @@ Figures = dict[str, dict[str, Interval]]
 class LevelResult:
     """Results at one level of noise.
 
-    found, control: the metrics of ``trial``, of each method and of its random concepts.
+    found, groups:  the metrics of ``trial``, of each method and of its random groups.
     ceiling:        the metrics of ``ceiling``.
     claims:         method -> claim -> whether it holds; None with one seed, which has no interval.
     """
 
     level: float
     found: Figures
-    control: Figures
+    groups: Figures
     ceiling: dict[str, Interval]
     claims: dict[str, dict[str, bool | None]]
 
@@ -107,18 +107,18 @@ def compare(
     results = []
     for level in settings.levels:
         trials = [{name: next(done) for name in methods} for _ in instances]
-        found, control = (
-            {name: over_seeds([t[name][kind] for t in trials]) for name in methods} for kind in ("found", "control")
+        found, groups = (
+            {name: over_seeds([t[name][kind] for t in trials]) for name in methods} for kind in ("found", "groups")
         )
         best = over_seeds([ceiling(planted, planted.model(level)) for planted in instances])
-        claims = {name: _claims(name, found, control) for name in methods}
-        results.append(LevelResult(level, found, control, best, claims))
+        claims = {name: _claims(name, found, groups) for name in methods}
+        results.append(LevelResult(level, found, groups, best, claims))
     return Comparison(settings, tuple(results))
 
 
-def _claims(name: str, found: Figures, control: Figures) -> dict[str, bool | None]:
+def _claims(name: str, found: Figures, groups: Figures) -> dict[str, bool | None]:
     claims = {
-        claim: better(found[name][metric], control[name][metric], larger) for claim, (metric, larger) in CLAIMS.items()
+        claim: better(found[name][metric], groups[name][metric], larger) for claim, (metric, larger) in CLAIMS.items()
     }
     if NOTHING_LEARNED in found and name != NOTHING_LEARNED:
         claims[CLAIM_LEARNED] = better(found[name]["score"], found[NOTHING_LEARNED]["score"], True)
@@ -130,7 +130,7 @@ def _plain_level(result: LevelResult) -> dict[str, Any]:
     figures = {
         name: {
             kind: {metric: plain(figure) for metric, figure in by_method[name].items()}
-            for kind, by_method in (("found", result.found), ("control", result.control))
+            for kind, by_method in (("found", result.found), ("groups", result.groups))
         }
         for name in result.found
     }

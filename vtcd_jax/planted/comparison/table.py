@@ -11,7 +11,7 @@ COLUMNS = {
     "own head": ("own_head/mean", 2), "agreement": ("agreement", 2), "order": ("order", 2), "top ten": ("top", 2),
     "token area": ("token_area/most-first", 2),
 }  # fmt: skip
-RANDOM = ("score", 2)
+GROUPS = ("score", 2)
 _MARKS = {True: "yes", False: "NO", None: "unknown (one seed has no interval)"}
 
 
@@ -34,5 +34,5 @@ def _table(result: LevelResult) -> list[str]:
     rows = [f"| method | {' | '.join(COLUMNS)} | score of random groups |", "|---" * (len(COLUMNS) + 2) + "|"]
     for name, figures in result.found.items():
         cells = [with_width(figures[metric], digits) for metric, digits in COLUMNS.values()]
-        rows.append(f"| {name} | {' | '.join(cells)} | {with_width(result.control[name][RANDOM[0]], RANDOM[1])} |")
+        rows.append(f"| {name} | {' | '.join(cells)} | {with_width(result.groups[name][GROUPS[0]], GROUPS[1])} |")
     return rows

@@ -9,7 +9,7 @@ Metrics by name; "P" is a property, "mean" is the mean over all:
     concepts                                   their number
 
 Scores of the curves and exact importance are computed without the network, which a test shows to give the same. The
-control is that of version 1: the same sizes, at random, ranked exactly.
+control is random groups as in version 1: the same sizes, ranked exactly. Random centres are a method of their own.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from vtcd_jax.models import Model
 from ..circuits.importance import planned_importance, planned_scores
 from ..circuits.instance import Instance
 from ..circuits.properties import NAMES
+from ..evaluation.controls import random_groups
 from ..evaluation.methods import Method
 from ..evaluation.metrics import Metrics, areas, check_concepts, checked_importance, recovered
 from ..evaluation.recovery import count
@@ -34,7 +35,7 @@ from .matching import matched
 
 
 def trial(planted: Instance, model: Model, method: Method, *, steps: int, controls: int) -> dict[str, Metrics]:
-    """The metrics of the method ("found") and of its control ("control")."""
+    """The metrics of the method ("found") and of its random groups ("groups")."""
     half = len(planted.clips) // 2
     first, other = planted[:half], planted[half:]
     keys = jax.random.split(jax.random.key(planted.seed % 2**31), 4)
@@ -44,14 +45,12 @@ def trial(planted: Instance, model: Model, method: Method, *, steps: int, contro
     check_concepts(assigned, other.clips)
     importance = checked_importance(method.rank(model, first.clips, concepts, keys[1]), len(concepts))
     metrics = partial(_metrics, (first, other), steps=steps, key=keys[2])
-    drawn = []
-    for control_key in jax.random.split(keys[3], controls):
-        one, two = jax.random.split(control_key)
-        random = method.control(concepts, one), method.control(assigned, two)
-        drawn.append(metrics(random, None))
+    drawn = [
+        metrics(random_groups(method, (concepts, assigned), key), None) for key in jax.random.split(keys[3], controls)
+    ]
     return {
         "found": metrics((concepts, assigned), importance),
-        "control": {name: float(np.mean([c[name] for c in drawn])) for name in drawn[0]},
+        "groups": {name: float(np.mean([c[name] for c in drawn])) for name in drawn[0]},
     }
 
 

@@ -32,7 +32,7 @@ Control = Callable[[Concepts, jax.Array], Concepts]
 
 
 def permuted_concepts(concepts: Concepts, key: jax.Array) -> Concepts:
-    """The control: tubelets of each head permuted among its concepts; without tubelets, the tokens of each clip."""
+    """Random groups: tubelets of each head permuted among its concepts; without tubelets, the tokens of each clip."""
     if len(concepts.tubelets):
         return random_groups(concepts, key)
     draw, ids = np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist()), {}
@@ -47,7 +47,7 @@ def permuted_concepts(concepts: Concepts, key: jax.Array) -> Concepts:
 
 @dataclass(frozen=True)
 class Method:
-    """A method to find and rank concepts, with its control of random concepts."""
+    """A method to find and rank concepts, and to draw random groups in their place."""
 
     discover: Discoverer
     rank: Ranker

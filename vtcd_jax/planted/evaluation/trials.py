@@ -16,8 +16,8 @@ Metrics by name; "P" is a property, "mean" is the mean over all:
     agreement                      correlation of the ranker's importance with the exact one (``planned``)
     concepts                       their number
 
-Random concepts are the control: means over ``Settings.controls`` draws. They are ranked by their *exact* importance,
-and their curves are computed without the network, which favours them.
+Two controls (``methods``, ``controls``): random centres and random groups, means over ``Settings.controls`` draws. They
+are ranked by their *exact* importance, and their curves are computed without the network, which favours them.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from vtcd_jax.models import Model
 
 from ..network.analytic import planned_importance, planned_scores
 from ..network.truth import ACTING, PROPERTIES, planned_drops, token_masks
+from .controls import random_centres, random_groups
 from .methods import Method
 from .metrics import Metrics, Scored, areas, check_concepts, checked_importance, correlation, named, recovered
 from .recovery import Counts, best, count
@@ -42,7 +43,7 @@ from .settings import Settings, VtcdSettings
 
 
 def trial(model: Model, clips: Clips, method: Method, settings: Settings, key: jax.Array) -> dict[str, Metrics]:
-    """The metrics of the method ("found") and of its control ("control")."""
+    """The metrics of the method ("found") and of its controls, random centres ("centres") and groups ("groups")."""
     half = len(clips) // 2
     first, other = clips[:half], clips[half:]
     keys = jax.random.split(key, 5)
@@ -59,14 +60,16 @@ def trial(model: Model, clips: Clips, method: Method, settings: Settings, key: j
     metrics = partial(_metrics, (first, other), steps=settings.steps, key=keys[2])
     found = metrics((concepts, assigned), importance, measured)
     exact = partial(planned_importance, first, key=keys[3])
-    controls = []
-    for control_key in jax.random.split(keys[4], settings.controls):
-        one, two = jax.random.split(control_key)
-        random = method.control(concepts, one), method.control(assigned, two)
-        controls.append(metrics(random, exact(random[0]), partial(planned_scores, other)))
-    control = {name: float(np.mean([c[name] for c in controls])) for name in found}
-    agreement = correlation(importance, exact(concepts))
-    return {"found": {**found, "agreement": agreement}, "control": {**control, "agreement": 1.0}}
+    drawn = jax.random.split(keys[4], settings.controls)
+    groups = [random_groups(method, (concepts, assigned), control_key) for control_key in drawn]
+    centres = random_centres(model, (first, other), (concepts, assigned), drawn)
+    controls = {"centres": centres, "groups": groups}
+    agreement = {"agreement": correlation(importance, exact(concepts))}
+    results = {"found": found | agreement}
+    for kind, random in controls.items():
+        each = [metrics(pair, exact(pair[0]), partial(planned_scores, other)) for pair in random]
+        results[kind] = {name: float(np.mean([one[name] for one in each])) for name in found} | {"agreement": 1.0}
+    return results
 
 
 def passes(settings: Settings, method: VtcdSettings) -> int:
