@@ -16,7 +16,8 @@ from vtcd_jax.runs import Run, read_config, read_csv, read_events
 pytestmark = pytest.mark.compile
 
 CONCEPTS = (
-    "id name site layer head number tubelets videos spread silhouette error stability_seeds stability_clips best_clip"
+    "id name site layer head number tubelets videos spread silhouette error "
+    "stability_seeds stability_clips stability_centres best_clip"
 )
 COLUMNS = {
     "concepts.csv": CONCEPTS,

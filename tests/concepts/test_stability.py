@@ -44,6 +44,16 @@ def test_planted_groups_are_found_again_and_random_ones_are_not():
     assert dealt.seeds.max() < 0.5 and dealt.clips.max() < 0.6  # by chance about 1 / 5
 
 
+def test_random_centres_are_found_again_where_there_is_nothing_to_find_too():
+    """Three of them often miss a planted group, and cut noise as alike as any three points do."""
+    rng, labels = np.random.default_rng(0), np.arange(300, dtype=np.int32) % 3
+    planted = (np.eye(3, 6)[labels] * 10 + rng.normal(size=(300, 6)) * 0.1).astype(np.float32)
+    found = stability(concepts_of(planted, labels, 6), FIXED, jax.random.key(0), fits=8)
+    assert (found.seeds == 1).all() and (found.centres == found.centres[0]).all() and 0.3 < found.centres[0] < 0.95
+    noise = rng.normal(size=(300, 6)).astype(np.float32)
+    assert 0.2 < stability(concepts_of(noise, labels, 6), FIXED, jax.random.key(0), fits=8).centres[0] < 0.6
+
+
 def test_with_few_clips_there_are_no_halves():
     labels = np.arange(30, dtype=np.int32) % 3
     found = stability(concepts_of(np.eye(3, 4, dtype=np.float32)[labels], labels, 3), FIXED, jax.random.key(0), fits=1)
@@ -64,9 +74,9 @@ def test_discovery_says_how_stable_its_concepts_are(refits):
     clips, config = make_clips(4), NmfConfig(elbow=NMF.elbow, max_steps=60, restarts=2, refits=refits)
     found = discover(model, clips, nmf=config, key=jax.random.key(1), sites=("block_0/attn/key",))
     if not refits:
-        assert found.stability_seeds is None and found.stability_clips is None
+        assert found.stability_seeds is None and found.stability_clips is None and found.stability_centres is None
         return
-    for values in (found.stability_seeds, found.stability_clips):
+    for values in (found.stability_seeds, found.stability_clips, found.stability_centres):
         assert (
             values is not None
             and values.shape == (len(found),)

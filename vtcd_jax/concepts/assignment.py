@@ -97,6 +97,7 @@ def assign(
         encoder=concepts.encoder,
         stability_seeds=concepts.stability_seeds,
         stability_clips=concepts.stability_clips,
+        stability_centres=concepts.stability_centres,
         parent=concepts.parent,
         channels=concepts.channels,
     )

@@ -147,7 +147,7 @@ def _judged(
     """The concepts with their stability."""
     own = jax.random.fold_in(key, zlib.crc32(b"stability"))
     found = stability(concepts, nmf, own, fits=nmf.refits, work=work, question=question)
-    return replace(concepts, stability_seeds=found.seeds, stability_clips=found.clips)
+    return replace(concepts, stability_seeds=found.seeds, stability_clips=found.clips, stability_centres=found.centres)
 
 
 def _choose(
@@ -170,7 +170,7 @@ def _choose(
         ) -> list[Arrays]:
             numbers, labels = choose_numbers(
                 X[which], rows[which] >= 0, keys[np.asarray(which)], nmf.elbow,
-                restarts=nmf.restarts, kmeans_steps=nmf.kmeans_steps, drawn=drawn,
+                restarts=nmf.restarts, kmeans_steps=nmf.kmeans_steps, drawn=drawn, groups=tubelets.video[rows[which]],
             )  # fmt: skip
             return [{"number": np.asarray(k), "labels": start} for k, start in zip(numbers, labels, strict=True)]
 

@@ -126,9 +126,9 @@ def with_tree(concepts: Concepts, tubelets: Tubelets, assignment: np.ndarray, sh
 
 PER_CONCEPT = (
     "site", "head", "number", "dictionary", "silhouette", "error", "converged", "encoder", "centres",
-    "stability_seeds", "stability_clips",
+    "stability_seeds", "stability_clips", "stability_centres",
 )  # fmt: skip
-UNKNOWN = ("stability_seeds", "stability_clips")  # of nodes
+UNKNOWN = ("stability_seeds", "stability_clips", "stability_centres")  # of nodes
 
 
 def _above(tree: Tree, node: int, ids: dict[int, int]) -> int:

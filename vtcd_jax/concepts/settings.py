@@ -8,10 +8,11 @@ convex NMF has a stopping rule in place of 10 000 steps.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from vtcd_jax.base.errors import InputError
 
+Rule = Literal["released", "paper", "knee", "prediction", "held-out", "fixed"]
 Proposals = Literal["slic", "crops"]
 Method = Literal["convex-nmf", "semi-nmf", "nmf", "k-means", "archetypes", "top-k"]
 METHODS = ("convex-nmf", "semi-nmf", "nmf", "k-means", "archetypes", "top-k")
@@ -65,11 +66,14 @@ class SlicConfig:
 class ElbowRule:
     """How many concepts a head gets."""
 
-    rule: Literal["released", "paper", "fixed"] = "released"
+    rule: Rule = "released"
     """"released": the first k whose k-means objective exceeds the threshold times that of k - 1 (else the last k);
-    "paper": the smallest k whose silhouette reaches the threshold times the best; "fixed": as many as given."""
+    "paper": the smallest k whose silhouette reaches the threshold times the best; "knee": the k after which the
+    objective falls least, compared with its fall before; "prediction": the largest k whose prediction strength over
+    halves of the clips reaches the threshold; "held-out": the smallest k whose centres, fitted on half of the clips,
+    explain the threshold times the best share of the other half's variance; "fixed": as many as given."""
     threshold: float | None = None
-    """Default: 0.95 for "released", 0.9 for "paper"."""
+    """Default: 0.95 for "released" and "held-out", 0.9 for "paper", 0.8 for "prediction"."""
     maximum: int = 15
     """k stays below it: 1 … min(maximum, tubelets) - 1."""
     number: int = 5
@@ -78,7 +82,7 @@ class ElbowRule:
     """The k that triggered the stop (released), or the last one that still paid."""
 
     def __post_init__(self) -> None:
-        _one_of("rule", self.rule, ("released", "paper", "fixed"))
+        _one_of("rule", self.rule, get_args(Rule))
         _one_of("take", self.take, ("after", "before"))
         if self.maximum < 2:
             raise InputError(f"maximum must be at least 2, got {self.maximum}")
@@ -90,7 +94,7 @@ class ElbowRule:
         """The threshold in use."""
         if self.threshold is not None:
             return self.threshold
-        return 0.9 if self.rule == "paper" else 0.95
+        return {"paper": 0.9, "prediction": 0.8}.get(self.rule, 0.95)
 
     @property
     def largest(self) -> int:

@@ -65,9 +65,9 @@ class Concepts:
     parent:     int32 [concept], the concept that each is a part of, -1 for none; None without a hierarchy. Those with
                 tubelets of their own, the leaves, come first; the others are unions of them (``hierarchy``).
     channels:   site -> its number of channels, of sites that have fewer than the widest.
-    stability_seeds, stability_clips: float32 [concept] in [0, 1], how much of it is found again with another seed, or
-    on
-                half of the clips (``refitting``); None where that was not tried.
+    stability_seeds, stability_clips, stability_centres: float32 [concept] in [0, 1], how much of it is found again with
+                another seed, or on half of the clips, and what random centres of its head reach in the mean
+                (``evaluation.stability``); None where that was not tried.
     """
 
     sites: tuple[str, ...]
@@ -96,6 +96,7 @@ class Concepts:
     channels: Mapping[str, int] = field(default_factory=dict)
     stability_seeds: np.ndarray | None = None
     stability_clips: np.ndarray | None = None
+    stability_centres: np.ndarray | None = None
 
     def __len__(self) -> int:
         """Number of concepts."""

@@ -144,7 +144,11 @@ def concept_counts(data: ReportData) -> dict[str, tuple[np.ndarray, int]]:
         tokens = np.array([np.prod(concepts.grid[name]) for name in concepts.sites])[concepts.site]
         counts = {"Tokens, %": (100 * concepts.size() / (tokens * concepts.videos), 1), "Clips": clips}
     counts["Silhouette"] = concepts.silhouette, 2
-    stability = {"Stability: seeds": concepts.stability_seeds, "Stability: clips": concepts.stability_clips}
+    stability = {
+        "Stability: seeds": concepts.stability_seeds,
+        "Stability: clips": concepts.stability_clips,
+        "Stability: random centres": concepts.stability_centres,
+    }
     return counts | {name: (values, 2) for name, values in stability.items() if values is not None}
 
 
@@ -152,6 +156,7 @@ FACTS = {  # headings of counts -> their words beside a concept's clips
     "Tokens, %": "share of the tokens, %", "Tubelets": "tubelets", "Spread": "spread",
     "Silhouette": "silhouette of its head",
     "Stability: seeds": "stability over seeds", "Stability: clips": "stability over clips",
+    "Stability: random centres": "stability of random centres in its head",
 }  # fmt: skip
 
 

@@ -1,11 +1,4 @@
-"""How many concepts a head gets.
-
-    objective(k)   mean squared distance of k-means with k clusters (released rule)
-    silhouette(k)  mean silhouette of that clustering (the paper's measure)
-
-The rules are plain functions of these curves; ``choose_numbers`` computes the curves of several heads at once.
-Kowal et al. (2024), §4.1, and its released code.
-"""
+"""How many concepts a head gets: the curves over k that a rule needs (``rules``), of several heads at once."""
 
 from __future__ import annotations
 
@@ -17,33 +10,10 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from ..settings import ElbowRule
+from .halves import Halves, curves_of_halves
 from .kmeans import kmeans
+from .rules import held_out_number, knee_number, paper_number, released_number, strength_number
 from .silhouettes import silhouette
-
-
-def released_number(objective: np.ndarray, threshold: float = 0.95, take: str = "after") -> int | None:
-    """The first k >= 2 with objective(k) > threshold · objective(k - 1), or None while there is none.
-
-    objective: of k = 1, 2, …   take: "after" returns that k as the released code does, "before" k - 1.
-    """
-    for k in range(2, len(objective) + 1):
-        if objective[k - 1] > threshold * objective[k - 2]:
-            return k if take == "after" else k - 1
-    return None
-
-
-def paper_number(silhouettes: np.ndarray, threshold: float = 0.9) -> int:
-    """The smallest k >= 2 whose silhouette reaches ``threshold`` times the best one.
-
-    silhouettes: of k = 1, 2, …; the first is not used. The paper names the measure and the threshold but no
-                 formula: this
-    is our reading. Where no silhouette is above 0, the k of the largest one; 1 when only k = 1 was tried.
-    """
-    values = np.nan_to_num(np.asarray(silhouettes, float)[1:], nan=-1.0)
-    if not len(values):
-        return 1
-    best = values.max()
-    return int(np.flatnonzero(values >= (threshold * best if best > 0 else best))[0]) + 2
 
 
 def choose_numbers(
@@ -55,11 +25,13 @@ def choose_numbers(
     restarts: int = 10,
     kmeans_steps: int = 300,
     drawn: int | None = None,
+    groups: Int[np.ndarray, "head sample"] | None = None,
 ) -> tuple[Int[np.ndarray, "head"], Int[np.ndarray, "head sample"]]:
     """Number of concepts of every head, and the k-means labels at that number (-1 for padding).
 
     k grows until every head has stopped, or reached min(rule.maximum, its samples) - 1 (at least 1).
-    drawn: see ``kmeans``.
+    drawn:  see ``kmeans``.
+    groups: what rules that compare halves keep together, the clip of each sample; None: nothing.
     """
     samples = mask.sum(1)
     limits = np.maximum(np.minimum(rule.maximum, samples) - 1, 1)
@@ -67,6 +39,15 @@ def choose_numbers(
         numbers = np.minimum(rule.number, samples)
         labels, _, _ = cluster_heads(X, numbers, keys, mask, rule, restarts, kmeans_steps, drawn)
         return numbers.astype(np.int32), labels
+    if rule.rule in ("prediction", "held-out"):
+        kept = np.broadcast_to(np.arange(mask.shape[1]), mask.shape) if groups is None else groups
+
+        def cluster(numbers: np.ndarray, part: np.ndarray) -> np.ndarray:
+            return cluster_heads(X, numbers, keys, part, rule, restarts, kmeans_steps, drawn)[0]
+
+        halves = curves_of_halves(np.asarray(X), mask, kept, limits, keys, cluster)
+        numbers = _by_halves(halves, limits, rule)
+        return numbers, cluster(numbers, mask)
     found = []  # per k: labels [head, sample], objective [head], silhouette [head]
     for k in range(1, int(limits.max()) + 1):
         found.append(cluster_heads(X, np.minimum(k, limits), keys, mask, rule, restarts, kmeans_steps, drawn))
@@ -77,9 +58,20 @@ def choose_numbers(
     for h, limit in enumerate(limits):
         if rule.rule == "paper":
             numbers[h] = paper_number(silhouettes[:limit, h], rule.level)
+        elif rule.rule == "knee":
+            numbers[h] = knee_number(objectives[:limit, h])
         else:
             numbers[h] = released_number(objectives[:limit, h], rule.level, rule.take) or limit
     return numbers, labels[numbers - 1, np.arange(len(numbers))]
+
+
+def _by_halves(halves: Halves, limits: np.ndarray, rule: ElbowRule) -> np.ndarray:
+    """int32 [head]."""
+    if rule.rule == "prediction":
+        found = [strength_number(halves.strength[:limit, h], rule.level) for h, limit in enumerate(limits)]
+    else:
+        found = [held_out_number(halves.explained[:limit, h], rule.level) for h, limit in enumerate(limits)]
+    return np.array(found, np.int32)
 
 
 def _all_stopped(objectives: np.ndarray, limits: np.ndarray, rule: ElbowRule) -> bool:

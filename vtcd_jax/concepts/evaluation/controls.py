@@ -46,7 +46,7 @@ def random_centres(concepts: Concepts, key: Seed) -> RandomCentres:
     source = concepts.tubelets if concepts.origin is None else concepts.origin
     draw = _generator(key)
     centres = np.zeros_like(concepts.dictionary[: concepts.leaves])
-    for site, head, own in _heads(concepts):
+    for site, head, own in heads(concepts):
         tubelets = np.flatnonzero((source.site == site) & (source.head == head))
         centres[own] = source.feature[draw.permutation(tubelets)[: len(own)]]
     if concepts.parent is None:
@@ -80,7 +80,7 @@ def nearest_centre(concepts: Concepts, centres: RandomCentres) -> np.ndarray:
 
 def _nearest(concepts: Concepts, tubelets: Tubelets, centres: np.ndarray) -> np.ndarray:
     t, assignment = tubelets, np.empty(len(tubelets), np.int32)
-    for site, head, own in _heads(concepts):
+    for site, head, own in heads(concepts):
         rows = np.flatnonzero((t.site == site) & (t.head == head))
         apart = t.feature[rows].astype(np.float64)[:, None] - centres[own].astype(np.float64)
         assignment[rows] = own[(apart**2).sum(-1).argmin(1)]
@@ -120,7 +120,7 @@ def shuffled_assignment(concepts: Concepts, key: Seed, within: str = "head") -> 
     return assignment
 
 
-def _heads(concepts: Concepts) -> Iterator[tuple[int, int, np.ndarray]]:
+def heads(concepts: Concepts) -> Iterator[tuple[int, int, np.ndarray]]:
     """(site, head, ids of its leaves)."""
     sites, heads = concepts.site[: concepts.leaves], concepts.head[: concepts.leaves]
     for site, head in sorted(set(zip(sites.tolist(), heads.tolist(), strict=True))):

@@ -5,12 +5,15 @@
     stability of c = J(c, m(c)), m the one-to-one matching with the largest sum of J (Kuhn 1955), averaged over fits
 
 1: the same group every time; a head's concepts grouped at random get about 1 / (2 k - 1) for k of equal size. The
-number of concepts is that of the first fit. Kuhn (1955), "The Hungarian Method for the Assignment Problem".
+number of concepts is that of the first fit. Two sets of random centres (``controls``) group alike, too, as far as the
+features lie in clusters; the mean J of such pairs stands beside the concepts of a head as what learning nothing gives.
+Kuhn (1955), "The Hungarian Method for the Assignment Problem".
 """
 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -28,15 +31,18 @@ from ..dictionaries import fit_heads, memberships
 from ..proposals import padded_concepts, padded_features, padded_rows, padded_samples, widest
 from ..settings import NmfConfig
 from ..types import Concepts, Tubelets
+from .controls import heads, nearest_centre, random_centres
 
 
 class Stability(NamedTuple):
     """seeds, clips: float32 [concept], over fits with other seeds, and over fits to random halves of the clips; nan
     where nothing was fitted again.
+    centres: float32 [concept], the mean of its head over pairs of random centres; nan without fits.
     """
 
     seeds: np.ndarray
     clips: np.ndarray
+    centres: np.ndarray
 
 
 STABILITY = Step("stability", "stability", "layer")
@@ -76,7 +82,18 @@ def stability(
         for ids, head in zip(own, each_head(work, f"stability/{question}-{site_name(name)}", heads, make), strict=True):
             found[:, ids] = head["agreement"]
     work.progress(STABILITY, len(concepts.sites), len(concepts.sites))
-    return Stability(_mean(found[:fits]), _mean(found[fits:]))
+    return Stability(_mean(found[:fits]), _mean(found[fits:]), _of_random_centres(concepts, _keys(key, 2, fits)))
+
+
+def _of_random_centres(concepts: Concepts, keys: Sequence[jax.Array]) -> np.ndarray:
+    """float32 [concept]: the mean J of a head between two sets of random centres, as many as it has concepts."""
+    found = np.full((len(keys), len(concepts)), np.nan)
+    for row, key in zip(found, keys, strict=True):
+        one, two = (nearest_centre(concepts, random_centres(concepts, k)) for k in jax.random.split(key))
+        for site, head, own in heads(concepts):
+            rows = (concepts.tubelets.site == site) & (concepts.tubelets.head == head)
+            row[own] = matched(one[rows] - own[0], two[rows] - own[0], len(own)).mean()
+    return _mean(found)
 
 
 class _Refit(NamedTuple):

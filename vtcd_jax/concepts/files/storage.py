@@ -28,13 +28,14 @@ FILES = (TABLE, LABELS, ARRAYS)
 # fmt: off
 COLUMNS = (
     "id", "name", "site", "layer", "head", "number", "tubelets", "videos", "spread", "silhouette", "error",
-    "stability_seeds", "stability_clips", "best_clip",
+    "stability_seeds", "stability_clips", "stability_centres", "best_clip",
 )
 
 _CONCEPT_FIELDS = (
     "site", "head", "number", "dictionary", "assignment", "weights", "memberships", "silhouette", "error", "converged",
 )
-_OPTIONAL_FIELDS = ("encoder", "centres", "parent", "stability_seeds", "stability_clips")
+_STABILITY = ("stability_seeds", "stability_clips", "stability_centres")
+_OPTIONAL_FIELDS = ("encoder", "centres", "parent", *_STABILITY)
 _TUBELET_FIELDS = ("site", "head", "video", "label", "size", "feature")
 _TEXT_FIELDS = ("sites", "settings", "video_names", "video_hashes")
 _GRIDS = ("grid", "slic_grid")  # of all sites together where they are equal, else site -> grid
@@ -114,7 +115,7 @@ def table(concepts: Concepts) -> str:
     for i, name in enumerate(concepts.names):
         site = int(concepts.site[i])
         where = (concepts.sites[site], concepts.layers[site], int(concepts.head[i]), int(concepts.number[i]))
-        again = (np.nan if s is None else s[i] for s in (concepts.stability_seeds, concepts.stability_clips))
+        again = (np.nan if (s := getattr(concepts, field)) is None else s[i] for field in _STABILITY)
         numbers = (spread[i], concepts.silhouette[i], concepts.error[i], *again)
         cells = ("" if np.isnan(value) else f"{value:.6g}" for value in numbers)
         best = [concepts.video_names[v] for v in concepts.best_clips(i, 1)] or [""]
