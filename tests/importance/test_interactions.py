@@ -49,6 +49,43 @@ def test_effects_that_add_up_are_seldom_called_interactions(name):
     assert wrong <= 10
 
 
+def test_one_block_a_clip_is_enough_with_many_clips():
+    """Thirty clips of one block each: the test is over clips; with three of them there is none."""
+    design, present = Hadamard(0, 32), np.ones((30, PLAYERS), bool)
+    hashes = [f"clip{i}" for i in range(30)]
+    y = np.stack([game(design.rows(h, 0, 32, present[0])) for h in hashes])
+    y += 0.2 * np.random.default_rng(0).normal(size=y.shape)
+    found = pair_interactions(design, y, hashes, present, score="logit")
+    assert found.over == "clips" and found.score == "logit" and found.tests == 45 == len(found.pairs)
+    assert {tuple(pair) for pair, p in zip(found.pairs.tolist(), found.p, strict=True) if p < 0.05} == {(0, 1), (2, 3)}
+    assert len(found.first(3).pairs) == 3 and found.first(3).tests == 45
+    with pytest.raises(InputError, match="or 4 clips"):
+        pair_interactions(design, y[:3], hashes[:3], present[:3])
+    copies = [f"clip{i % 3}" for i in range(30)]  # of three clips: no more is known than from three
+    with pytest.raises(InputError, match="or 4 clips"):
+        pair_interactions(design, y, copies, present)
+
+
+def test_a_test_over_clips_is_seldom_wrong_where_effects_add_up():
+    wrong, present, weights = 0, np.ones((8, PLAYERS), bool), np.arange(PLAYERS) / 3
+    for seed in range(100):
+        design, rng, hashes = Hadamard(seed, 32), np.random.default_rng(seed), [f"{seed}/{i}" for i in range(8)]
+        y = np.stack([design.rows(h, 0, 32, present[0]) @ weights for h in hashes])
+        found = pair_interactions(design, y + rng.normal(size=y.shape), hashes, present)
+        wrong += found.p[0] < 0.05
+    assert wrong <= 10
+
+
+def test_clips_without_a_pair_count_as_none():
+    design, present = Paired(0, 400), np.ones((3, PLAYERS), bool)
+    present[1], present[2, 1:] = False, False
+    y = np.full((3, 400), np.nan)
+    y[0] = game(design.rows("a", 0, 400, present[0]))
+    found, alone = (pair_interactions(design, y[:n], "abc"[:n], present[:n]) for n in (3, 1))
+    np.testing.assert_allclose(found.value, alone.value / 3)
+    np.testing.assert_allclose(found.p, alone.p)
+
+
 def test_a_clip_without_one_of_the_two_counts_as_none():
     design = Paired(0, 4000)
     present = np.ones((2, PLAYERS), bool)

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from vtcd_jax.concepts import Concepts, NmfConfig, SlicConfig, discover
-from vtcd_jax.importance import rank
+from vtcd_jax.importance import rank, tables
 from vtcd_jax.importance.cris import Ranking
 from vtcd_jax.importance.named_designs import make_design
-from vtcd_jax.runs import MemoryStore, Work
+from vtcd_jax.importance.storage import load_ranking, save_ranking
+from vtcd_jax.runs import MemoryStore, Work, open_run, read_csv
 
 pytestmark = pytest.mark.compile
 
@@ -35,6 +36,25 @@ def test_a_ranking_that_stops_early_gives_its_reason(model, clips, concepts):
     (look,) = found.interim
     assert look.masks == 3 * 128 == found.importance[0].masks.sum()
     assert "the noise of the masks is" in look.reason and look.line().endswith(look.reason)
+
+
+def test_a_ranking_keeps_the_pairs_that_its_passes_show(model, clips, concepts, tmp_path):
+    found = ranked(model, clips, concepts, "paired", 256, 4)
+    pairs = found.interactions
+    assert pairs is not None and (pairs.score, pairs.over) == ("logit", "masks") and 0 < len(pairs.pairs) <= 100
+    assert len(concepts) * (len(concepts) - 1) // 2 >= pairs.tests >= len(pairs.pairs)
+    save_ranking(found, tmp_path)
+    again = load_ranking(tmp_path).interactions
+    assert again is not None and again.pairs.tolist() == pairs.pairs.tolist() and again.p.tolist() == pairs.p.tolist()
+    with open_run(tmp_path / "run", {}) as run:
+        tables.write_interactions(run, concepts, pairs)
+        rows = read_csv(run.path("interactions.csv"))
+    assert len(rows) == len(pairs.pairs) and {row["kind"] for row in rows} <= {"AND", "OR"}
+    assert rows[0]["first_name"] == concepts.names[pairs.pairs[0, 0]]
+    none = ranked(model, clips, concepts, "bernoulli", 64, 4)
+    assert none.interactions is None
+    save_ranking(none, tmp_path)
+    assert load_ranking(tmp_path).interactions is None
 
 
 def test_separated_concepts_end_a_ranking(model, clips, concepts):

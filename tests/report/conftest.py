@@ -15,6 +15,7 @@ from vtcd_jax.concepts import MaskOverlap
 from vtcd_jax.concepts.labels import Labels
 from vtcd_jax.concepts.types import Concepts, Tubelets
 from vtcd_jax.data.clips import Clips
+from vtcd_jax.importance import Interactions
 from vtcd_jax.importance.curves import Curves, curves_from_scores, layer_importance, removal_counts
 from vtcd_jax.importance.estimation.convergence import Convergence
 from vtcd_jax.importance.estimation.estimators import Estimate
@@ -118,6 +119,15 @@ def make_data(clips: Clips, **changes) -> ReportData:
         "overlaps": (
             MaskOverlap("target", 0, 0.61, 0.03, np.linspace(0.27, 0.37, 21), np.linspace(0.17, 0.27, 21)),
             MaskOverlap("occluder", 6, 0.31, 0.05, np.linspace(0.21, 0.33, 21), np.linspace(0.11, 0.29, 21)),
+        ),
+        "interactions": Interactions(
+            "probability",
+            "masks",
+            276,
+            np.array([[0, 6], [1, 2], [3, 4]]),
+            np.array([0.31, -0.12, 0.01]),
+            np.array([0.04, 0.02, 0.01]),
+            np.array([0.0004, 0.03, 1.0]),
         ),
         "overlaps_note": "Chosen on the ranking clips, measured on 32 held-out clips.",
         "baselines": ("Accuracy on these clips with nothing removed: 92 %.",),

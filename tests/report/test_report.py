@@ -113,6 +113,18 @@ def test_the_table_has_every_concept_in_order_of_importance(make, tmp_path):
     assert [int(row["data-layer"]) for row in rows] == data.concepts.site[order].tolist()
 
 
+def test_pairs_that_do_not_add_up_are_shown_and_counted(make, tmp_path):
+    data = make()
+    text = " ".join(page(data, tmp_path, top=3, clips_each=1).text.split())
+    assert "Pairs whose effects do not add up" in text and "276 pairs were tested, 2 differ" in text
+    assert "AND" in text and "0.0004" in text and "for these clips" in text
+    found = data.interactions
+    none = replace(found, p=np.ones(3), over="clips")
+    text = " ".join(page(replace(data, interactions=none), tmp_path / "none", top=3, clips_each=1).text.split())
+    assert "276 pairs were tested, none differ" in text and "over clips" in text
+    assert "do not add up" not in page(replace(data, interactions=None), tmp_path / "no", top=3, clips_each=1).text
+
+
 def overlap(mask: str, concept: int) -> MaskOverlap:
     """An overlap of a half beside one draw of each control."""
     return MaskOverlap(mask, concept, 0.5, 0.02, np.array([0.3]), np.array([0.2]))
@@ -243,7 +255,15 @@ def test_clips_stay_within_their_room(make, tmp_path):
 
 
 def test_a_report_needs_neither_curves_nor_classes_nor_several_clips(make, clips, tmp_path):
-    nothing = {"curves": None, "convergence": None, "layers": {}, "overlaps": (), "baselines": (), "notes": ()}
+    nothing = {
+        "curves": None,
+        "convergence": None,
+        "layers": {},
+        "overlaps": (),
+        "interactions": None,
+        "baselines": (),
+        "notes": (),
+    }
     data = make(clips=clips[:1], settings={}, versions={}, **nothing)
     assert np.isnan(data.importance[0].se_videos).all()
     importance = tuple(replace(found, score="reconstruction") for found in data.importance[:1])

@@ -18,7 +18,7 @@ from vtcd_jax.ablation import Design, Support
 from vtcd_jax.base.random import Seed, as_key
 from vtcd_jax.concepts import Concepts
 from vtcd_jax.data import ClipSource
-from vtcd_jax.models import Model
+from vtcd_jax.models import InputError, Model
 from vtcd_jax.runs import Work
 from vtcd_jax.scores import Class, Reference, Scores, Targets, default_scores, find_targets, score_functions
 
@@ -26,6 +26,7 @@ from .designs.slopes import Joined
 from .estimation import (
     Convergence,
     Importance,
+    Interactions,
     InterimAnalysis,
     Null,
     combine,
@@ -33,11 +34,15 @@ from .estimation import (
     estimate,
     interim_analysis,
     interim_rows,
+    pair_interactions,
     permutation_null,
 )
 from .estimation.estimators import Values, count_read, default_estimator
+from .estimation.interactions import shows_pairs
 from .measure import Passes, baselines, measure
 from .named_designs import default_design, make_design
+
+PAIRS = 100  # pairs of concepts that a ranking keeps
 
 
 @dataclass(frozen=True)
@@ -48,12 +53,14 @@ class Ranking:
     nulls:       one per score.
     convergence: score -> curve.
     interim:     interim analyses of a ranking that may stop early, the last one with the reason for stopping.
+    interactions: of the most significant pairs of concepts, by the first score; None where the passes show none.
     """
 
     importance: tuple[Importance, ...]
     nulls: tuple[Null, ...]
     convergence: dict[str, Convergence]
     interim: tuple[InterimAnalysis, ...] = ()
+    interactions: Interactions | None = None
 
 
 def cris(
@@ -158,7 +165,21 @@ def rank(
         shared = (result.estimator, own.design, own.values)
         nulls.append(permutation_null(*shared, clips.hashes, present, key=key))
         curves[name] = convergence(*shared, baseline[name], clips.hashes, present, seed=seed)
-    return Ranking(importance, tuple(nulls), curves, tuple(interim))
+    pairs = _interactions(passes[names[0]], names[0], clips.hashes, present)
+    return Ranking(importance, tuple(nulls), curves, tuple(interim), pairs)
+
+
+def _interactions(passes: Passes, score: str, hashes: Sequence[str], present: np.ndarray) -> Interactions | None:
+    """The first ``PAIRS``; of slopes and masks together the masks alone are read."""
+    design, values = passes.design, passes.values
+    if isinstance(design, Joined):
+        design, values = design.masks, [masked for masked, _ in values]
+    if not shows_pairs(design):
+        return None
+    try:
+        return pair_interactions(design, np.asarray(values), hashes, present, score=score).first(PAIRS)
+    except InputError:  # too few masks and clips
+        return None
 
 
 def _importances(

@@ -1,6 +1,6 @@
 """Rankings and curves as files of a run folder, read back as they were.
 
-ranking.safetensors    importance, nulls, convergence and interim analyses
+ranking.safetensors    importance, nulls, convergence, interim analyses, interactions of pairs
 drawn.safetensors      curves, controls, overlaps with true masks
 """
 
@@ -16,7 +16,7 @@ from vtcd_jax.runs.results import load_results, save_results
 from .controls import Control
 from .cris import Ranking
 from .curves import Curves
-from .estimation import Convergence, Importance, InterimAnalysis, Null
+from .estimation import Convergence, Importance, Interactions, InterimAnalysis, Null
 
 RANKING, DRAWN = "ranking.safetensors", "drawn.safetensors"
 
@@ -26,17 +26,22 @@ def save_ranking(ranking: Ranking, folder: str | Path) -> None:
     results = {f"importance/{i:02d}": result for i, result in enumerate(ranking.importance)}
     results |= {f"null/{i:02d}": result for i, result in enumerate(ranking.nulls)}
     results |= {f"convergence/{score}": result for score, result in ranking.convergence.items()}
+    results |= {"interactions/first": ranking.interactions} if ranking.interactions is not None else {}
     results |= {f"interim/{i:03d}": result for i, result in enumerate(ranking.interim)}
     save_results(Path(folder) / RANKING, results)
 
 
 def load_ranking(folder: str | Path) -> Ranking:
     """Reads what ``save_ranking`` wrote. Raises InputError for a missing or damaged file."""
-    kinds = {"importance": Importance, "null": Null, "convergence": Convergence, "interim": InterimAnalysis}
+    kinds = {
+        "importance": Importance, "null": Null, "convergence": Convergence, "interim": InterimAnalysis,
+        "interactions": Interactions,
+    }  # fmt: skip
     results = load_results(Path(folder) / RANKING, kinds)
     importance = _of("importance", results)
     curves = {i.score: results[f"convergence/{i.score}"] for i in importance}
-    return Ranking(importance, _of("null", results), curves, _of("interim", results))
+    pairs = results.get("interactions/first")
+    return Ranking(importance, _of("null", results), curves, _of("interim", results), pairs)
 
 
 @dataclass(frozen=True)

@@ -12,16 +12,19 @@ from vtcd_jax.runs import Run, write_csv
 from .controls import Control
 from .cris import Ranking
 from .curves import Curves, released_area
-from .estimation import Convergence, Importance, InterimAnalysis, Null
+from .estimation import Convergence, Importance, Interactions, InterimAnalysis, Null
 
-RANKING_FILES = ("importance.csv", "convergence.csv", "interim.csv", "ranking.safetensors")
+RANKING_FILES = ("importance.csv", "convergence.csv", "interactions.csv", "interim.csv", "ranking.safetensors")
 CURVE_FILES = ("curves.csv", "areas.csv", "controls.csv", "layers.csv", "drawn.safetensors")
 
 
 def write_ranking(run: Run, concepts: Concepts, ranking: Ranking) -> None:
-    """``importance.csv``, ``convergence.csv``, and ``interim.csv`` where there were interim analyses."""
+    """``importance.csv``, ``convergence.csv``; ``interactions.csv`` where the passes show pairs, ``interim.csv`` where
+    there were interim analyses."""
     write_importance(run, concepts, ranking.importance, ranking.nulls)
     write_convergence(run, ranking.convergence)
+    if ranking.interactions is not None:
+        write_interactions(run, concepts, ranking.interactions)
     if ranking.interim:
         write_interim(run, ranking.interim)
 
@@ -60,6 +63,17 @@ def write_convergence(run: Run, curves: Mapping[str, Convergence]) -> None:
         for m, c, low, high in zip(curve.masks, curve.correlation, curve.low, curve.high, strict=True)
     ]
     write_csv(run.path("convergence.csv"), rows, ("score", "masks", "correlation", "low", "high"))
+
+
+def write_interactions(run: Run, concepts: Concepts, found: Interactions) -> None:
+    """A row per pair, most significant first."""
+    columns = ("score", "first", "second", "first_name", "second_name", "kind", "interaction", "se", "p", "over")
+    rows = []
+    for i, (first, second) in enumerate(found.pairs.tolist()):
+        names = (concepts.names[first], concepts.names[second])
+        figures = (found.kind(i), float(found.value[i]), float(found.se[i]), float(found.p[i]), found.over)
+        rows.append(dict(zip(columns, (found.score, first, second, *names, *figures), strict=True)))
+    write_csv(run.path("interactions.csv"), rows, columns)
 
 
 def write_interim(run: Run, analyses: Sequence[InterimAnalysis]) -> None:

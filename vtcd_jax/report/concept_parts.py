@@ -1,4 +1,4 @@
-"""Parts of the page for ranked concepts: overview, ranking, clips, curves, overlap with true masks."""
+"""Parts of the page for ranked concepts: overview, ranking, clips, curves, pairs, overlap with true masks."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from vtcd_jax.base.errors import InputError
 from vtcd_jax.base.files import write_text
 from vtcd_jax.concepts.evaluation.mask_overlaps import upper
 from vtcd_jax.data.encode import encode_video
+from vtcd_jax.importance import Interactions
 from vtcd_jax.importance.controls import CENTRES, GROUPS
 
 from . import charts, view
@@ -20,10 +21,11 @@ from .frames import CLIPS_EACH, shown_concepts
 from .overlays import concept_clip
 from .page import Table, render, render_page
 from .section import Part
-from .svg import number
+from .svg import decimals_for, number
 from .types import ReportData
 from .words import flat_settings, shorten
 
+PAIRS = 12  # pairs of concepts in the table
 QUALITIES = (22, 27, 32, 38, 45)  # x264's rate factor, tried in turn until a clip fits
 
 
@@ -100,6 +102,8 @@ def concept_parts(
     ]
     if curves or layer_chart or drawn["convergence_chart"]:
         parts.append(_part("curves", "Curves", "curves.html", drawn))
+    if data.interactions is not None:
+        parts.append(_part("pairs", "Pairs", "pairs.html", pair_section(data, data.interactions, rows)))
     if data.overlaps:
         parts.append(_part("overlap", "True masks", "overlap.html", overlap))
     return parts
@@ -177,6 +181,25 @@ def convergence_drawing(data: ReportData) -> str:
     """The chart of convergence; empty with too few masks to halve."""
     curve = data.convergence
     return charts.convergence_chart(curve, "rank correlation") if curve is not None and len(curve.masks) > 1 else ""
+
+
+def pair_section(data: ReportData, found: Interactions, rows: Sequence[view.Row]) -> dict[str, Any]:
+    """Rows of the table of pairs: the significant ones, at most ``PAIRS``."""
+    by_concept = {row.concept: row for row in rows}
+    count = min(found.significant(), PAIRS)
+    decimals = decimals_for(found.value[:count].tolist())
+    pairs = [
+        {
+            "first": by_concept[first],
+            "second": by_concept[second],
+            "kind": found.kind(i),
+            "value": number(float(found.value[i]), decimals),
+            "se": view.plus_minus(float(found.se[i]), decimals),
+            "p": f"{found.p[i]:.2g}",
+        }
+        for i, (first, second) in enumerate(found.pairs[:count].tolist())
+    ]
+    return {"pairs": pairs, "found": found, "score": view.score_title(found.score)}
 
 
 def overlap_section(data: ReportData, rows: Sequence[view.Row]) -> list[dict[str, object]]:

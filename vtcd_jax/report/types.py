@@ -12,7 +12,7 @@ from vtcd_jax.base.errors import InputError
 from vtcd_jax.concepts import MaskOverlap
 from vtcd_jax.concepts.types import Concepts
 from vtcd_jax.data.clips import ClipSource
-from vtcd_jax.importance import Control, Convergence, Curves, Importance
+from vtcd_jax.importance import Control, Convergence, Curves, Importance, Interactions
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +61,7 @@ class ReportData:
     convergence: rank correlation of independent halves of the masks, None with too few masks.
     layers:      layer -> mean normalised rank of its concepts, in [0, 1], in the order to draw them.
     overlaps:    overlaps of concepts with true masks; overlaps_note: on which clips, and how the control was drawn.
+    interactions: of pairs of concepts, most significant first; None where the passes show none.
     baselines:   lines on the unmodified model, such as its accuracy on these clips.
     notes:       remarks on the reliability of the numbers.
     settings:    every setting of the run; nested mappings, JSON-able.
@@ -85,6 +86,7 @@ class ReportData:
     layers: Mapping[Any, float] = field(default_factory=dict)
     overlaps: tuple[MaskOverlap, ...] = ()
     overlaps_note: str = ""
+    interactions: Interactions | None = None
     baselines: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)

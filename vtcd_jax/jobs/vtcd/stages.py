@@ -109,7 +109,10 @@ def _rank_lines(ranking: Ranking, folder: Path) -> list[str]:
     concepts, concept = load_concepts(folder), int(first.order()[0])
     name = f"{concepts.titles[concept]} ({concepts.names[concept]})"
     best = f"most important by {first.score.replace('_', ' ')}: {name}: {folder / 'importance.csv'}"
-    return [*(interim.line() for interim in ranking.interim), best]
+    lines = [*(interim.line() for interim in ranking.interim), best]
+    if ranking.interactions is not None:
+        lines.append(f"{ranking.interactions.line(concepts.names)}: {folder / 'interactions.csv'}")
+    return lines
 
 
 RANK: Stage[RunSettings, VtcdInputs] = Stage(

@@ -77,6 +77,7 @@ def report_data(run: Folder, frames: Mapping[int, np.ndarray]) -> ReportData:
         overlaps=run.drawn.overlaps,
         overlaps_note=f"Chosen on the ranked clips, measured on {where}; controls over "
         f"{run.settings['controls']} draws.",
+        interactions=run.ranking.interactions,
         baselines=_baselines(ranked, importance),
         notes=_notes(run, held_out),
         convergence=run.ranking.convergence.get(importance[0].score),
