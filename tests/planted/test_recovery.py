@@ -9,7 +9,7 @@ import pytest
 from vtcd_jax import planted
 from vtcd_jax.importance import Support, scores
 from vtcd_jax.planted.evaluation import recovery, trials
-from vtcd_jax.planted.evaluation.intervals import Interval, above, better, interval
+from vtcd_jax.planted.evaluation.intervals import Interval, above, ahead, better, interval
 from vtcd_jax.planted.evaluation.methods import permuted_concepts
 from vtcd_jax.planted.network.analytic import planned_importance, planned_scores
 from vtcd_jax.planted.network.truth import ACTING, GRID, SITES, planned_drops
@@ -91,6 +91,12 @@ def test_intervals_and_claims():
     low, high = interval([1.0, 1.2, 1.1]), interval([2.0, 2.1, 2.2])
     assert low.mean == pytest.approx(1.1) and low.half_width == pytest.approx(4.3027 * 0.1 / 3**0.5, rel=1e-4)
     assert better(high, low, True) and better(low, high, False) and not better(low, low, True)
+    # Overlapping intervals, but ahead in every seed by about as much.
+    others = interval([1.0, 2.0, 3.0]), interval([1.21, 2.2, 3.19])
+    assert not better(others[1], others[0], True) and ahead(others[1], others[0], True)
+    assert not ahead(others[1], others[0], False) and ahead(others[0], others[1], False)
+    assert not ahead(interval([1.0, 2.0, 3.0]), interval([2.0, 3.0, 1.0]), True)
     one = Interval(1.0, float("nan"), (1.0,))
+    assert ahead(one, one, True) is None
     assert better(one, low, True) is None and above(one, 0.0) is None
     assert above(low, 0.8) and not above(low, 1.0)

@@ -40,7 +40,7 @@ class Given:
     """Draws of random concepts, the control (10; version 2: 3)."""
     noise: float | None = None
     """Version 1: length of the random part of a key (0.1); the part that its head detects has length 1."""
-    proposals: tuple[Literal["slic", "crops"], ...] | None = None
+    proposals: tuple[Literal["slic", "tokens", "crops"], ...] | None = None
     """Version 1: regions from which concepts are made, evaluated separately: tubelets, random boxes (both)."""
     levels: tuple[float, ...] | None = None
     """Version 2: levels of noise, lengths of the random part of a key (0.1 0.5 1)."""
@@ -104,7 +104,7 @@ def _first(
     settings = Settings(**_chosen(given, Settings))
     proposals = ("slic", "crops") if given.proposals is None else given.proposals
     if not proposals:
-        raise InputError("--proposals: give at least one of slic and crops")
+        raise InputError("--proposals: give at least one of slic, tokens and crops")
     slic_settings = {kind: dataclasses.replace(method.slic, proposals=kind) for kind in proposals}
     if dry_run:
         trials = settings.seeds * len(slic_settings)

@@ -113,6 +113,20 @@ def test_random_tubelets_as_centres_learn_nothing_and_are_carried_over(instance,
         assert again.assignment[row] == own[distance.argmin()]
 
 
+@pytest.mark.slow
+@pytest.mark.compile
+def test_random_centres_of_tokens_and_their_unions_are_carried_over(instance, circuits):
+    few = planted.VtcdSettings(masks=32, slic=SlicConfig(resolution="token"))
+    method = planted.baselines(few)["random-centres-tree"]
+    concepts = method.discover(circuits, instance[:2].clips, jax.random.key(0))
+    assert concepts.parent is not None and concepts.origin is not None and len(concepts) > concepts.leaves
+    for k in range(concepts.leaves):
+        own = (concepts.origin.site == concepts.site[k]) & (concepts.origin.head == concepts.head[k])
+        assert (np.abs(concepts.origin.feature[own] - concepts.centres[k]).max(1) == 0).any()
+    again = method.assign(circuits, instance[2:].clips, concepts)
+    assert np.array_equal(again.centres, concepts.centres) and np.array_equal(again.parent, concepts.parent)
+
+
 def test_a_hidden_seed_gives_its_own_instances_and_stays_hidden():
     hidden = planted.ComparisonSettings(hidden_seed=SECRET)
     other = planted.ComparisonSettings(hidden_seed=SECRET + "!")

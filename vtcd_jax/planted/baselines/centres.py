@@ -32,12 +32,12 @@ Centres = Float[np.ndarray, "head centre channel"]
 
 def fixed_number(features: Mapping[str, np.ndarray], video: np.ndarray, seed: int) -> Label:
     """``FIXED`` concepts per head."""
-    return partial(_nearest_labels, _centres(features, seed, ElbowRule(rule="fixed", number=FIXED)))
+    return partial(nearest_labels, _centres(features, seed, ElbowRule(rule="fixed", number=FIXED)))
 
 
 def by_silhouette(features: Mapping[str, np.ndarray], video: np.ndarray, seed: int) -> Label:
     """As many concepts as have the largest mean silhouette, 2 to 14 per head."""
-    return partial(_nearest_labels, _centres(features, seed, ElbowRule(rule="paper", threshold=1.0)))
+    return partial(nearest_labels, _centres(features, seed, ElbowRule(rule="paper", threshold=1.0)))
 
 
 def tree(features: Mapping[str, np.ndarray], video: np.ndarray, seed: int) -> Label:
@@ -71,7 +71,8 @@ def nearest(tokens: Float[np.ndarray, "head token channel"], centres: Centres) -
     return np.where(known[:, None], distance, np.inf).argmin(-1)
 
 
-def _nearest_labels(centres: Centres, features: Mapping[str, np.ndarray], video: np.ndarray) -> dict[str, np.ndarray]:
+def nearest_labels(centres: Centres, features: Mapping[str, np.ndarray], video: np.ndarray) -> dict[str, np.ndarray]:
+    """Every token's nearest centre."""
     ids = nearest(tokens_of(features), centres)[..., None]
     return as_sites(numbered(ids, centres.shape[1]), features)
 

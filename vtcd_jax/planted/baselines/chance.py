@@ -1,4 +1,4 @@
-"""Baselines that learn nothing: random groups of tokens, and random tubelets as centres."""
+"""Baselines that learn nothing: random groups of tokens, random tubelets and random tokens as centres."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from zlib import crc32
 import jax
 import numpy as np
 
+from vtcd_jax import concepts
 from vtcd_jax.concepts import Concepts, assign, discover
 from vtcd_jax.data import Clips
 from vtcd_jax.models import Model
 
 from ..evaluation.methods import Method, by_masks
 from ..evaluation.settings import VtcdSettings
-from .arrays import Label, seed_of
-from .centres import LEAVES
+from .arrays import Label
+from .centres import FIXED, LEAVES, nearest_labels
 from .heads import as_sites, numbered, tokens_of
 
 
@@ -34,18 +35,23 @@ def _drawn(seed: int, features: Mapping[str, np.ndarray], video: np.ndarray) -> 
 
 
 def random_centres(settings: VtcdSettings) -> Method:
-    """A dictionary that learns nothing: tubelets, and as many concepts as VTCD's elbow chooses, but a head's centres
-    are tubelets drawn by lot. Every tubelet, of the first half and of the other, goes to the nearest centre."""
+    """A dictionary that learns nothing: as many concepts as VTCD's elbow chooses, but a head's centres are tubelets of
+    the first half, drawn by lot, and with ``settings.nmf.tree`` unions of them. Every tubelet, or token, of the first
+    half and of the other goes to the nearest centre."""
     nmf = dataclasses.replace(settings.nmf, method="k-means", refits=0)
 
     def find(model: Model, clips: Clips, key: jax.Array) -> Concepts:
         found = discover(model, clips, slic=settings.slic, nmf=nmf, key=key)
-        rng, t = np.random.default_rng(seed_of(key)), found.tubelets
-        dictionary = found.dictionary.copy()
-        for site, head in np.unique(np.stack([found.site, found.head]), axis=1).T:
-            own = np.flatnonzero((found.site == site) & (found.head == head))
-            tubelets = np.flatnonzero((t.site == site) & (t.head == head))
-            dictionary[own] = t.feature[rng.choice(tubelets, len(own), replace=False)]
-        return assign(model, clips, dataclasses.replace(found, dictionary=dictionary))
+        drawn = concepts.random_centres(found, key)
+        if found.centres is not None:
+            return concepts.nearest_centres(model, clips, found, [drawn])[0]
+        return assign(model, clips, dataclasses.replace(found, dictionary=drawn.centres))
 
     return Method(find, by_masks(settings.masks))
+
+
+def random_tokens(features: Mapping[str, np.ndarray], video: np.ndarray, seed: int) -> Label:
+    """Beside ``fixed_number``: as many tokens of each head as centres, drawn by lot."""
+    tokens, rng = tokens_of(features), np.random.default_rng(seed)
+    drawn = [head[rng.permutation(len(head))[:FIXED]] for head in tokens]
+    return partial(nearest_labels, np.stack(drawn))

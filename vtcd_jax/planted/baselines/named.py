@@ -1,17 +1,20 @@
 """The methods that ``vtcd benchmark --version 2`` knows by name.
 
-tubelets        VTCD as released: tubelets, elbow, convex NMF
-tokens          the same concepts, given to tokens by the nearest mean
-hierarchy       the same, and half as many unions of them
-crops           the same on random boxes instead of tubelets
-k-means         tokens given to the nearest of 8 centres per head
-silhouette      the same, with the number of centres by silhouettes
-tree            14 centres of tokens, merged two by two; leaves and inner nodes
-sparse          a TopK sparse autoencoder of tokens
-random-centres  tubelets given to the nearest of random tubelets
-random-groups   random groups of tokens
-occlusion       k-means, ranked by removing one concept at a time
-gradients       k-means, ranked by integrated gradients
+tubelets               VTCD as released: tubelets, elbow, convex NMF
+tokens                 the same concepts, given to tokens by the nearest mean
+hierarchy              the same, and half as many unions of them
+crops                  the same on random boxes instead of tubelets
+k-means                tokens given to the nearest of 8 centres per head
+silhouette             the same, with the number of centres by silhouettes
+tree                   14 centres of tokens, merged two by two; leaves and inner nodes
+sparse                 a TopK sparse autoencoder of tokens
+random-centres         tubelets given to the nearest of random tubelets: beside "tubelets"
+random-centres-tokens  tokens given to them: beside "tokens"
+random-centres-tree    the same, and half as many unions of them: beside "hierarchy"
+random-tokens          tokens given to the nearest of 8 random tokens per head: beside "k-means"
+random-groups          random groups of tokens
+occlusion              k-means, ranked by removing one concept at a time
+gradients              k-means, ranked by integrated gradients
 """
 
 from __future__ import annotations
@@ -31,14 +34,15 @@ from ..evaluation.methods import Method, by_masks, vtcd
 from ..evaluation.settings import VtcdSettings
 from .arrays import Fit, from_arrays
 from .centres import by_silhouette, fixed_number, tree
-from .chance import random_centres, random_groups
+from .chance import random_centres, random_groups, random_tokens
 from .sparse import sparse_autoencoder
 
 STEPS = 16  # of integrated gradients
+TREE = 0.5  # unions per concept
 
 _FITS: dict[str, Fit] = {
     "k-means": fixed_number, "silhouette": by_silhouette, "tree": tree, "sparse": sparse_autoencoder,
-    "random-groups": random_groups,
+    "random-groups": random_groups, "random-tokens": random_tokens,
 }  # fmt: skip
 
 
@@ -49,10 +53,12 @@ def baselines(settings: VtcdSettings | None = None) -> dict[str, Method]:
     made = {
         "tubelets": vtcd(_of_regions(s, "slic")),
         "tokens": vtcd(_of_tokens(s, tree=0.0)),
-        "hierarchy": vtcd(_of_tokens(s, tree=0.5)),
+        "hierarchy": vtcd(_of_tokens(s, tree=TREE)),
         "crops": vtcd(_of_regions(s, "crops")),
         **{name: from_arrays(fit, rank) for name, fit in _FITS.items()},
         "random-centres": random_centres(_of_regions(s, "slic")),
+        "random-centres-tokens": random_centres(_of_tokens(s, tree=0.0)),
+        "random-centres-tree": random_centres(_of_tokens(s, tree=TREE)),
         "occlusion": from_arrays(fixed_number, _by_occlusion),
         "gradients": from_arrays(fixed_number, _by_gradients),
     }
@@ -61,7 +67,7 @@ def baselines(settings: VtcdSettings | None = None) -> dict[str, Method]:
 
 BASELINES = (
     "tubelets", "tokens", "hierarchy", "crops", "k-means", "silhouette", "tree", "sparse", "random-centres",
-    "random-groups", "occlusion", "gradients",
+    "random-centres-tokens", "random-centres-tree", "random-tokens", "random-groups", "occlusion", "gradients",
 )  # fmt: skip
 
 

@@ -51,6 +51,12 @@ def better(one: Interval, other: Interval, larger: bool) -> bool | None:
     return bool(one.low > other.high if larger else one.high < other.low)
 
 
+def ahead(one: Interval, other: Interval, larger: bool) -> bool | None:
+    """Whether the interval of the differences, seed by seed, is on the better side of zero; None without intervals."""
+    apart = interval([(a - b) * (1 if larger else -1) for a, b in zip(one.values, other.values, strict=True)])
+    return above(apart, 0.0)
+
+
 def above(figure: Interval, level: float) -> bool | None:
     """Whether the whole interval is above a level; None without an interval."""
     return None if np.isnan(figure.half_width) else bool(figure.low > level)
