@@ -79,6 +79,10 @@ def test_concepts_of_tokens_have_a_share_of_the_tokens_in_place_of_tubelets(make
     of_both = [page(one, tmp_path / name, top=0).text for one, name in zip(both, "ab", strict=True)]
     assert ["clips per tubelet" in text for text in of_both] == [True, False]
     assert ["Every token" in text for text in of_both] == [False, True]
+    said = {"tokens": "A sample of the tokens", "crops": "called boxes", "slic": "called tubelets"}
+    for proposals, words in said.items():
+        found_in = replace(of_tokens, settings={"slic": {"proposals": proposals}})
+        assert words in " ".join(page(replace(data, concepts=found_in), tmp_path / proposals, top=0).text.split())
 
 
 def test_nothing_is_loaded_from_outside(make, tmp_path):

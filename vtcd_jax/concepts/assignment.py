@@ -21,8 +21,8 @@ from vtcd_jax.data.clips import ClipSource
 from vtcd_jax.models import InputError, Model
 from vtcd_jax.runs import Step, Work
 
+from .clustering.silhouettes import mean_silhouettes
 from .dictionaries import encode_padded, reconstruct
-from .discovery import mean_silhouettes
 from .labels import Grid
 from .proposals import (
     Site,

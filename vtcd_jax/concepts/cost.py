@@ -28,7 +28,10 @@ def largest_site(model: Model, names: Sequence[str]) -> str:
 
 
 def segmentation_seconds(model: Model, name: str, config: SlicConfig) -> float:
-    """Seconds of SLIC and pooling per head and clip, on random features, as many sites at a time as in a run."""
+    """Seconds of SLIC and pooling per head and clip, on random features, as many sites at a time as in a run; 0 where
+    nothing is segmented."""
+    if config.proposals == "tokens":
+        return 0.0
     site, size = check_sites(model, (name,))[name], volume_sizes(model, (name,), config)[name]
     heads = min(site.heads, cores())  # they run side by side, as many as there are cores
     shape = (heads, *site.grid, site.channels)
@@ -51,7 +54,9 @@ def factorisation_seconds(
     assumed."""
     site, layers = check_sites(model, names)[largest_site(model, names)], len(names)
     heads, channels = site.heads, site.channels
-    samples = padded_samples(clips * slic_config.n_segments)
+    samples = padded_samples(
+        slic_config.samples if slic_config.proposals == "tokens" else clips * slic_config.n_segments
+    )
     X = np.random.default_rng(0).normal(size=(heads, samples, channels)).astype(np.float32)
     concepts = min(nmf.elbow.largest, samples)
     numbers = np.full(heads, concepts, np.int32)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
-from functools import partial
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
@@ -24,7 +23,7 @@ from vtcd_jax.runs.blocks import Arrays
 
 from .cache import each_head, key_of, site_name
 from .clustering.number_of_concepts import choose_numbers, head_keys
-from .clustering.silhouettes import silhouette
+from .clustering.silhouettes import mean_silhouettes
 from .dictionaries import fit_heads, memberships
 from .dictionaries.convex_nmf import Factorization
 from .dictionaries.fitting import checked_for
@@ -44,7 +43,8 @@ from .proposals import (
     widened,
     widest,
 )
-from .settings import NmfConfig, SlicConfig
+from .sampling import sampled_tokens
+from .settings import NmfConfig, SlicConfig, check_together
 from .tokens import assign_tokens, tubelet_means
 from .types import Concepts, Tubelets
 
@@ -106,8 +106,12 @@ def discover(
     shapes = check_sites(model, names)
     if not len(clips):
         raise InputError("no clips to discover concepts in")
+    check_together(slic, nmf)
     check_features(model, clips, names, nmf)
-    tubelets, labels = segment(model, clips, names, slic, workers=workers, work=work)
+    if slic.proposals == "tokens":
+        tubelets, labels = sampled_tokens(model, clips, names, slic, work=work), None
+    else:
+        tubelets, labels = segment(model, clips, names, slic, workers=workers, work=work)
     seed = np.asarray(jax.random.key_data(key)).tolist()
     question = None if work.store is None else key_of(fingerprint(model), clips.hashes, names, slic, nmf, seed)
     layers = _choose(tubelets, shapes, nmf, key, work, question)
@@ -233,27 +237,16 @@ def _head(
     return _Head(rows[real], concept, deciding[real][:, used], dictionary, encoder, width, error, converged)
 
 
-def mean_silhouettes(X: np.ndarray, labels: np.ndarray, groups: int) -> np.ndarray:
-    """float32 [head]: mean silhouette of each head's labels [head, sample] (-1 for padding); nan where
-    undefined.
-    """
-    return np.asarray(_mean_silhouettes(X, labels, groups=groups))
-
-
-@partial(jax.jit, static_argnames="groups")
-def _mean_silhouettes(X: jax.Array, labels: jax.Array, *, groups: int) -> jax.Array:
-    return jax.lax.map(lambda a: silhouette(a[0], a[1], groups=groups), (X, labels))
-
-
 def _gather(
     found: list[list[_Head]],
     tubelets: Tubelets,
-    labels: Labels,
+    labels: Labels | None,
     shapes: Mapping[str, Site],
     settings: dict,
     clips: ClipSource,
 ) -> Concepts:
-    """Numbers the concepts of all heads through and puts everything into one result."""
+    """Numbers the concepts of all heads through and puts everything into one result. labels: None where nothing was
+    segmented."""
     assignment = np.full(len(tubelets), -1, np.int32)
     weights = np.zeros(len(tubelets), np.float32)
     largest = max(len(part.dictionary) for layer in found for part in layer)
@@ -272,20 +265,21 @@ def _gather(
                 columns[name] += list(range(1, k + 1)) if name == "number" else [value] * k
     encoders = [part.encoder for layer in found for part in layer if part.encoder is not None]
     names, grid = tuple(shapes), {name: site.grid for name, site in shapes.items()}
+    rule = settings["slic"]["grid_rule"]
     most = max(site.channels for site in shapes.values())
     dtypes: dict[str, str] = {"site": "int32", "head": "int32", "number": "int32", "converged": "bool"}
     arrays: dict[str, Any] = {name: np.array(column, dtypes.get(name, "float32")) for name, column in columns.items()}
     return Concepts(
         sites=names,
         grid=grid,
-        slic_grid=labels.grid,
+        slic_grid=grid if labels is None else labels.grid,
         dictionary=widened([part.dictionary for layer in found for part in layer]),
         tubelets=tubelets,
         assignment=assignment,
         weights=weights,
         memberships=memberships,
-        ids=token_ids(tubelets, assignment, labels, names, grid, settings["slic"]["grid_rule"]),
-        labels=labels,
+        ids={} if labels is None else token_ids(tubelets, assignment, labels, names, grid, rule),
+        labels=labels or Labels(),
         settings=settings,
         video_names=clips.names,
         video_hashes=clips.hashes,

@@ -183,7 +183,7 @@ def propose(
     """int32 [head, T', H', W']: the regions that each head's tubelets will be; ``places`` (clip, site, head) seed
     random ones."""
     if config.proposals == "crops":
-        return np.stack([random_crops(size, config.n_segments, (config.crop_seed, *place)) for place in places])
+        return np.stack([random_crops(size, config.n_segments, (config.proposal_seed, *place)) for place in places])
     return slic(
         heads,
         n_segments=config.n_segments,

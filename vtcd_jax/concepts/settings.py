@@ -13,7 +13,7 @@ from typing import Literal, get_args
 from vtcd_jax.base.errors import InputError
 
 Rule = Literal["released", "paper", "knee", "prediction", "held-out", "fixed"]
-Proposals = Literal["slic", "crops"]
+Proposals = Literal["slic", "crops", "tokens"]
 Method = Literal["convex-nmf", "semi-nmf", "nmf", "k-means", "archetypes", "top-k"]
 METHODS = ("convex-nmf", "semi-nmf", "nmf", "k-means", "archetypes", "top-k")
 
@@ -38,10 +38,13 @@ class SlicConfig:
     """"half": the frames of the clip at half its height and width (released); "token": the grid of the tokens, which
     takes a hundredth of the time and of the labels' memory and gives coarser outlines."""
     proposals: Proposals = "slic"
-    """"slic": tubelets; "crops": random space-time boxes as many as seeds asked for, blind to the features: the
-    baseline of the paper's table 1 (``crops``)."""
-    crop_seed: int = 0
-    """For "crops"."""
+    """What concepts are found in. "slic": tubelets; "tokens": single tokens, without segmentation (``sampling``; needs
+    ``NmfConfig.assign`` "tokens"); "crops": random space-time boxes as many as seeds asked for, blind to the features:
+    the baseline of the paper's table 1 (``crops``)."""
+    proposal_seed: int = 0
+    """For "crops" and "tokens"."""
+    samples: int = 768
+    """For "tokens": tokens per head, at most, evenly from all clips."""
     pooling: Literal["mean", "released-volume"] = "mean"
     """Mean over the tubelet's voxels, or the sum over the voxels of the volume (the literal equation 1, which scales a
     vector by the size of its tubelet)."""
@@ -53,11 +56,13 @@ class SlicConfig:
     def __post_init__(self) -> None:
         _one_of("upsample", self.upsample, ("linear", "nearest"))
         _one_of("resolution", self.resolution, ("half", "token"))
-        _one_of("proposals", self.proposals, ("slic", "crops"))
+        _one_of("proposals", self.proposals, get_args(Proposals))
         _one_of("pooling", self.pooling, ("mean", "released-volume"))
         _one_of("grid_rule", self.grid_rule, ("nearest", "majority"))
         if not 1 <= self.n_segments <= 100:
             raise InputError(f"n_segments must lie in 1..100, got {self.n_segments}")
+        if self.samples < 2:
+            raise InputError(f"samples must be at least 2, got {self.samples}")
         if not self.compactness > 0:
             raise InputError(f"compactness must be above 0, got {self.compactness}")
 
@@ -157,6 +162,12 @@ class NmfConfig:
     def paper(cls) -> NmfConfig:
         """The paper's text: silhouette elbow at 0.9, labels of tubelets."""
         return cls(assign="tubelets", elbow=ElbowRule(rule="paper"))
+
+
+def check_together(slic: SlicConfig, nmf: NmfConfig) -> None:
+    """Raises InputError for settings that exclude each other."""
+    if slic.proposals == "tokens" and nmf.assign != "tokens":
+        raise InputError('slic.proposals "tokens" makes no tubelets; it needs nmf.assign "tokens"')
 
 
 def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:

@@ -76,6 +76,7 @@ def concept_parts(
         "score_text": view.score_text(first.score),
         "notes": [shorten(note, 2000) for note in data.notes],
         "tokens": data.concepts.centres is not None,
+        "proposals": proposals_of(data),
     }
     ranking = {
         "rows": rows,
@@ -160,17 +161,25 @@ def curve_section(data: ReportData) -> dict[str, object] | None:
 
 _STYLES = {CENTRES: "control", GROUPS: "control weak"}
 _MEANINGS = {
-    CENTRES: "as many tubelets of each head, drawn at random, are the centres; everything belongs to the nearest one",
-    GROUPS: "tubelets of each head in random groups of the same sizes",
+    CENTRES: "as many {} of each head, drawn at random, are the centres; everything belongs to the nearest one",
+    GROUPS: "{} of each head in random groups of the same sizes",
 }
+
+
+def proposals_of(data: ReportData) -> str:
+    """What the concepts were found in: "slic", "tokens" or "crops"."""
+    return data.concepts.settings.get("slic", {}).get("proposals", "slic")
 
 
 def control_texts(data: ReportData) -> list[tuple[bool, str]]:
     """For each control: whether it passed; how it was made and its result."""
+    found_in = {"crops": "boxes", "tokens": "tokens"}.get(proposals_of(data), "tubelets")
+    units = {CENTRES: found_in, GROUPS: "regions" if data.concepts.centres is not None else found_in}
+    made = {kind: text.format(units[kind]) for kind, text in _MEANINGS.items()}
     return [
         (
             control.passed,
-            f"{control.kind.capitalize()} ({_MEANINGS[control.kind]}), ranked with {control.masks:.0f} masks per clip "
+            f"{control.kind.capitalize()} ({made[control.kind]}), ranked with {control.masks:.0f} masks per clip "
             f"and removed in the same way. C{control.line()[1:]}.",
         )
         for control in data.controls

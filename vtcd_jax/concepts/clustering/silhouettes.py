@@ -12,6 +12,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 
@@ -48,3 +49,15 @@ def distances(X: Float[Array, "sample feature"]) -> Float[Array, "sample sample"
     float32.
     """
     return jax.lax.map(lambda x: jnp.sqrt(((X - x) ** 2).sum(-1)), X, batch_size=16)
+
+
+def mean_silhouettes(X: np.ndarray, labels: np.ndarray, groups: int) -> np.ndarray:
+    """float32 [head]: mean silhouette of each head's labels [head, sample] (-1 for padding); nan where
+    undefined.
+    """
+    return np.asarray(_mean_silhouettes(X, labels, groups=groups))
+
+
+@partial(jax.jit, static_argnames="groups")
+def _mean_silhouettes(X: jax.Array, labels: jax.Array, *, groups: int) -> jax.Array:
+    return jax.lax.map(lambda a: silhouette(a[0], a[1], groups=groups), (X, labels))

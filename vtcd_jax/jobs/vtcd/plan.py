@@ -94,8 +94,10 @@ def discovery_costs(settings: RunSettings, inputs: VtcdInputs, rates: Rates) -> 
     """Tubelets and concepts."""
     size = sizes(settings, inputs)
     clips = size.clips + size.held_out
+    segmented = settings.slic.proposals != "tokens"
+    tubelets = Cost("tubelets", clips * size.heads * rates.segment, note=f"{size.heads} heads of {clips} clips")
     return [
-        Cost("tubelets", clips * size.heads * rates.segment, note=f"{size.heads} heads of {clips} clips"),
+        *([tubelets] if segmented else []),
         Cost("concepts", rates.factorise, note=f"of {len(size.names)} layers"),
         *_token_costs(settings, clips, rates),
     ]
