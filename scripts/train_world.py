@@ -2,6 +2,7 @@
 
     python scripts/train_world.py world-videomae              # trains, evaluates, writes models/weights/world-videomae
     python scripts/train_world.py world-tcow --clips 64000    # another model, another length
+    python scripts/train_world.py world-videomae-classes --start world-videomae-classes --seed 1   # another round
 
 A run that was interrupted continues where its last checkpoint stands, and ends as it would have. ``world_tasks.py`` and
 its neighbours say what each model learns; the loop is ``vtcd_jax.training.fit``.
@@ -54,6 +55,9 @@ class Settings:
     average: float = 0.999
     """Decay of the averaged weights."""
     seed: int = 0
+    start: str | None = None
+    """A trained model, by name or folder, whose weights are the first: another round of training. Its clips are new
+    ones with ``seed``, and have all texture from the first."""
     evaluate_every: int = 500
     """Steps between evaluations, each with a checkpoint."""
     check: int = 280
@@ -87,7 +91,7 @@ def make_task(settings: Settings, small: SmallModel, untrained: Model) -> Task:
     """The training of a small model and its read-outs; ``untrained`` gives its configuration."""
 
     def init(key: jax.Array) -> tuple[Any, Any]:
-        model = small.model(key)
+        model = small.model(key) if settings.start is None else models.load(settings.start)
         return {"model": model.params, "readouts": small.readouts(model)}, {}
 
     def loss(params: Any, state: Any, batch: Batch, step: jax.Array, keys: jax.Array) -> tuple[jax.Array, Any, Any]:
@@ -97,12 +101,13 @@ def make_task(settings: Settings, small: SmallModel, untrained: Model) -> Task:
     def evaluate(params: Any, state: Any) -> dict[str, Any]:
         return small.evaluate(with_params(untrained, params["model"]), settings.check, settings.seed)
 
-    config = {"model": settings.name, "check": settings.check}
-    return Task(config, init, partial(batch_of, small, settings.steps), loss, evaluate)
+    config = {"model": settings.name, "check": settings.check, "start": settings.start}
+    return Task(config, init, partial(batch_of, settings, small), loss, evaluate)
 
 
-def batch_of(small: SmallModel, steps: int, seed: int, step: int, size: int) -> Batch:
-    return small.batch(seed * 10_000_019 + step, size, step / steps)
+def batch_of(settings: Settings, small: SmallModel, seed: int, step: int, size: int) -> Batch:
+    done = step / settings.steps if settings.start is None else 1.0
+    return small.batch(seed * 10_000_019 + step, size, done)
 
 
 def train(settings: Settings, small: SmallModel) -> tuple[Model, tuple[dict[str, Any], ...]]:

@@ -2,9 +2,8 @@
 
 A small model is a set of functions; ``train_world.py`` makes a task of ``vtcd_jax.training`` of it. Beside its own
 loss it may train linear read-outs of the tokens for the true masks of target, occluder and container. They speed the
-start up and are dropped at the end. ``world-videomae-classes``, which is not shipped, is ``world-videomae`` trained by
-classes alone: its first clips have plain surfaces, and textures reach their full contrast after a part of the training
-(``LESSONS``).
+start up and are dropped at the end. ``world-videomae-classes`` is the same network as ``world-videomae``, trained by
+classes alone: its first clips have plain surfaces, then textures come in (``PLAIN``, ``TEXTURED``).
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ class SmallModel:
 
 SIZES: dict[str, Any] = {"image_size": 48, "patch_size": 8, "num_frames": 16}
 MASK_KINDS = 3  # target, occluder, container
-LESSONS = 0.3  # share of the training after which textures have their full contrast, for a classifier without masks
+PLAIN, TEXTURED = 0.1, 0.35  # shares of the training: until the first, surfaces are plain; from the second, all texture
 
 
 def world_preprocessing() -> models.Preprocessing:
@@ -80,8 +79,8 @@ def classifier_readouts(model: Model) -> dict[str, jax.Array]:
 
 
 def classes_batch(seed: int, size: int, done: float) -> Batch:
-    """Clips and classes; surfaces are plain at first."""
-    config = world.WorldConfig(texture=min(1.0, done / LESSONS))
+    """Clips and classes; surfaces are plain at first, and their textures' contrast then rises evenly to all of it."""
+    config = world.WorldConfig(texture=min(1.0, max(0.0, (done - PLAIN) / (TEXTURED - PLAIN))))
     video, label, _ = world.training_batch(seed, size, config)
     return Batch({"video": video, "label": label})
 

@@ -36,7 +36,9 @@ def held_out(model, count: int, seed: int = 5):
     return world.clips(count, seed=seed, split="held-out", config=WorldConfig(size=p.height, frames=p.num_frames))
 
 
-@pytest.mark.parametrize(("name", "least"), [("world-videomae", 0.95), ("world-internvideo", 0.8)])
+@pytest.mark.parametrize(
+    ("name", "least"), [("world-videomae", 0.95), ("world-videomae-classes", 0.8), ("world-internvideo", 0.8)]
+)
 def test_the_classes_are_known_by_motion(name, least):
     """On 140 held-out clips; with the frames of each in random order it must fall steeply (chance is 7 %)."""
     model = models.load(name)
