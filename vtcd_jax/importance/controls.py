@@ -1,7 +1,7 @@
 """Controls of a ranking: groups that nothing was learned for, ranked and removed in the same way as the concepts.
 
-    random centres   as many random tubelets of each head as centres, carried over to the evaluation clips as concepts
-                     are: what a dictionary must be better than
+    random centres   as many random tubelets (or tokens) of each head as centres, carried over to the evaluation clips
+                     as concepts are: what a dictionary must be better than
     random groups    random groups of tubelets, drawn again on other evaluation clips: only their head is the same
 
 If concepts are meaningful, removing the groups of a control, most important first, must reduce the score less. If
@@ -69,8 +69,8 @@ class Control:
         """The result in one sentence."""
         margin = f"{self.advantage:.3f}" + ("" if np.isnan(self.half_width) else f" ± {self.half_width:.3f} (95 %)")
         missing = {
-            CENTRES: "these concepts are not shown to be better than the nearest of random tubelets",
-            GROUPS: "these concepts are not shown to be more than random groups of tubelets",
+            CENTRES: "these concepts are not shown to be better than random centres",
+            GROUPS: "these concepts are not shown to be better than random groups",
         }
         verdict = "control passed" if self.passed else f"NOT significantly different: {missing[self.kind]}"
         return f"control: removing {self.kind}, most important first, leaves {margin} more area; {verdict}"
