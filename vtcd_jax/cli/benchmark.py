@@ -41,7 +41,7 @@ class Given:
     noise: float | None = None
     """Version 1: length of the random part of a key (0.1); the part that its head detects has length 1."""
     proposals: tuple[Literal["slic", "tokens", "crops"], ...] | None = None
-    """Version 1: regions from which concepts are made, evaluated separately: tubelets, random boxes (both)."""
+    """Version 1: what concepts are found in, each evaluated by itself: tubelets, tokens, random boxes (slic crops)."""
     levels: tuple[float, ...] | None = None
     """Version 2: levels of noise, lengths of the random part of a key (0.1 0.5 1)."""
     hidden_seed: str | None = None

@@ -1,6 +1,7 @@
 """What discovery has done so far, kept as blocks of its ``Work``, so that an interrupted discovery resumes.
 
     segment/<key>-<site>-<head>     labels and tubelets of a head in one clip
+    segment/<key>-<site>            or the tokens of a clip that were drawn (``sampling``)
     choose/<key>-<site>-<head>      its number of concepts and where they start
     factorise/<key>-<site>-<head>   its factorisation
     stability/<key>-<site>-<head>   how much of each of its concepts other fits find again

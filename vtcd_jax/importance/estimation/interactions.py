@@ -7,7 +7,8 @@
 Above 0 the pair works as AND: both are needed. Below 0 as OR: either suffices. 0: the effects add up. Single effects
 and interactions of three concepts are not in the even part.
 
-The test is for these clips where every clip has three units or more, otherwise for clips of this kind:
+The test is for these clips where every clip has enough units, three blocks or four pairs of masks; otherwise it is for
+clips of this kind:
 
     masks    over units. A unit of "paired" is a pair of masks; its products have the variance of e, since X² = 1. A
              unit of "folded-hadamard" is a whole block: within a block the products of two columns coincide with those
@@ -20,9 +21,9 @@ Kernel of the interaction index of Grabisch & Roubens (1999) with fair coins; p-
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -83,7 +84,7 @@ class Interactions:
         return replace(self, **{name: getattr(self, name)[:count] for name in ("pairs", "value", "se", "p")})
 
 
-def shows_pairs(design: object) -> bool:
+def shows_pairs(design: object) -> TypeGuard[Paired | Hadamard]:
     """Whether the scores of a design show interactions of pairs."""
     return isinstance(design, Paired) or (isinstance(design, Hadamard) and design.folded and design.groups is None)
 
@@ -98,7 +99,7 @@ def pair_interactions(
     Raises InputError for another design than "paired" and "folded-hadamard", and where neither the masks of every clip
     nor the number of clips are enough for a test.
     """
-    if not isinstance(design, Paired | Hadamard) or not shows_pairs(design):
+    if not shows_pairs(design):
         raise InputError("interactions of pairs need --design folded-hadamard or paired, without groups of concepts")
     units = [_units(design, np.asarray(row, np.float64), present[v]) for v, row in enumerate(scores)]
     fewest = min((n for n, own in zip(units, present, strict=True) if own.sum() > 1), default=0)
@@ -109,8 +110,8 @@ def pair_interactions(
         raise InputError(
             f"interactions of pairs need at least {least} {need} a clip, or {MIN_CLIPS} clips; raise --masks"
         )
-    sums = _over_clips if over == "clips" else _over_masks
-    value, error, dof, tested = sums(design, scores, hashes, present, copies)
+    clips = ((len(own), _of_clip(design, scores[own[0]], hashes[own[0]], present[own[0]])) for own in copies)
+    value, error, dof, tested = (_over_clips if over == "clips" else _over_masks)(clips, present)
     first, second = np.nonzero(np.triu(tested, 1))
     value, error, dof = (each[first, second] for each in (value, error, dof))
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -120,39 +121,45 @@ def pair_interactions(
     return Interactions(score, over, len(pairs), pairs, value[order], np.sqrt(error[order]), holm(p[order]))
 
 
+class _Clip(NamedTuple):
+    """I of a clip's pairs of players, the variance of its mean over units (nan with one), degrees of freedom.
+    where: their places among the pairs of all concepts."""
+
+    where: tuple[np.ndarray, ...]
+    value: np.ndarray
+    variance: np.ndarray
+    dof: float
+
+
+Clips = Iterator[tuple[int, _Clip]]
+"""Each different clip with a pair of concepts, and how many copies of it there are."""
 Sums = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """I, the variance of its mean, degrees of freedom, whether it can be tested: [concept, concept] each."""
 
 
-def _over_masks(
-    design: Paired | Hadamard, scores: np.ndarray, hashes: Sequence[str], present: np.ndarray, copies: list[list[int]]
-) -> Sums:
+def _over_masks(clips: Clips, present: np.ndarray) -> Sums:
     total, variance, square = np.zeros((3, present.shape[1], present.shape[1]))
-    for members in copies:
-        clip = _of_clip(design, scores[members[0]], hashes[members[0]], present[members[0]])
-        error = len(members) ** 2 * clip.variance  # copies have equal masks and errors
-        total[clip.where] += len(members) * clip.value
+    for copies, clip in clips:
+        error = copies**2 * clip.variance  # copies have equal masks and errors
+        total[clip.where] += copies * clip.value
         variance[clip.where] += error
         square[clip.where] += error**2 / clip.dof
     with np.errstate(invalid="ignore", divide="ignore"):
         dof = np.where(variance > 0, variance**2 / square, 1.0)
-    count = len(scores)
+    count = len(present)
     return total / count, variance / count**2, dof, present.T.astype(float) @ present > 0
 
 
-def _over_clips(
-    design: Paired | Hadamard, scores: np.ndarray, hashes: Sequence[str], present: np.ndarray, copies: list[list[int]]
-) -> Sums:
+def _over_clips(clips: Clips, present: np.ndarray) -> Sums:
     total, square, units = np.zeros((3, present.shape[1], present.shape[1]))
-    for members in copies:
-        clip = _of_clip(design, scores[members[0]], hashes[members[0]], present[members[0]])
-        value = len(members) * clip.value
+    for copies, clip in clips:
+        value = copies * clip.value
         total[clip.where] += value
         square[clip.where] += value**2
         units[clip.where] += 1
     dof = np.maximum(units - 1, 1)
     variance = np.maximum(square - total**2 / np.maximum(units, 1), 0) * units / dof
-    count = len(scores)
+    count = len(present)
     return total / count, variance / count**2, dof, units >= MIN_CLIPS
 
 
@@ -174,16 +181,6 @@ def _units(design: Paired | Hadamard, y: np.ndarray, present: np.ndarray) -> int
     if isinstance(design, Hadamard):
         return len(whole_blocks(design, y, present))
     return len(rows_read(design, y, present))
-
-
-class _Clip(NamedTuple):
-    """I of a clip's pairs of players, the variance of its mean over units (nan with one), degrees of freedom.
-    where: their places among the pairs of all concepts."""
-
-    where: tuple[np.ndarray, ...]
-    value: np.ndarray
-    variance: np.ndarray
-    dof: float
 
 
 def _of_clip(design: Paired | Hadamard, scores: np.ndarray, clip_hash: str, present: np.ndarray) -> _Clip:
