@@ -13,7 +13,7 @@ from vtcd_jax.concepts import assign, discover, load_concepts, overlap, save_con
 from vtcd_jax.concepts.hierarchy import kept_nodes, ward
 from vtcd_jax.models import InputError
 
-from .test_tokens import NMF, SLIC, make_clips, model  # noqa: F401
+from .test_tokens import NMF, SLIC, make_clips
 
 FOUR = replace(NMF, elbow=replace(NMF.elbow, number=5), tree=0.5)
 

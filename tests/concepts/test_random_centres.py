@@ -25,7 +25,7 @@ from vtcd_jax.importance.controls import Sample, controls
 from vtcd_jax.importance.curves import removal_curves
 from vtcd_jax.scores import find_targets
 
-from .test_tokens import NMF, SLIC, make_clips, model  # noqa: F401
+from .test_tokens import NMF, SLIC, make_clips
 
 pytestmark = pytest.mark.compile
 GROUPED = ("tubelets", "tokens")

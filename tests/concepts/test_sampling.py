@@ -8,13 +8,10 @@ import jax
 import numpy as np
 import pytest
 
-from tests.concepts.test_tokens import SIZES, make_clips
-from vtcd_jax import models
 from vtcd_jax.concepts import ElbowRule, NmfConfig, SlicConfig, assign, discover, load_concepts, save_concepts
 from vtcd_jax.concepts.proposals import features
 from vtcd_jax.concepts.sampling import sampled_tokens
 from vtcd_jax.models import InputError
-from vtcd_jax.models.families.videomae import VideoMAEConfig
 from vtcd_jax.runs import MemoryStore, Work
 
 pytestmark = pytest.mark.compile
@@ -22,16 +19,6 @@ pytestmark = pytest.mark.compile
 SITES = ("block_0/attn/key", "block_1/attn/key")
 SLIC = SlicConfig(proposals="tokens", samples=100)
 NMF = NmfConfig(elbow=ElbowRule("fixed", number=3), max_steps=60, restarts=2, refits=1, tree=0.5)
-
-
-@pytest.fixture(scope="module")
-def model():
-    return models.build(VideoMAEConfig(**SIZES, num_classes=3), key=jax.random.key(0), name="tiny")
-
-
-@pytest.fixture(scope="module")
-def clips():
-    return make_clips(4)
 
 
 @pytest.fixture(scope="module")

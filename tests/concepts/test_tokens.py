@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from vtcd_jax import models
 from vtcd_jax.concepts import (
     ElbowRule,
     NmfConfig,
@@ -26,7 +25,6 @@ from vtcd_jax.concepts.proposals import features
 from vtcd_jax.data.clips import Clips
 from vtcd_jax.importance import Support
 from vtcd_jax.models import InputError
-from vtcd_jax.models.families.videomae import VideoMAEConfig
 from vtcd_jax.runs import MemoryStore, Work
 
 pytestmark = pytest.mark.compile
@@ -41,16 +39,6 @@ def make_clips(count, seed=0):
     video = np.stack([gaussian_filter(rng.normal(size=(8, 32, 32, 3)), (1, 4, 4, 0)) for _ in range(count)])
     video = (video - video.min()) / (video.max() - video.min()) * 255
     return Clips.make(video.astype(np.uint8), [f"clip_{seed}_{i}" for i in range(count)])
-
-
-@pytest.fixture(scope="module")
-def model():
-    return models.build(VideoMAEConfig(**SIZES, num_classes=3), key=jax.random.key(0), name="tiny")
-
-
-@pytest.fixture(scope="module")
-def clips():
-    return make_clips(4)
 
 
 @pytest.fixture(scope="module")
