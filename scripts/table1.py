@@ -7,10 +7,12 @@ small is good) and negative area (least important first, large is good), ± Stud
 compares seed by seed (equal clips) with the first row, the first way ranked by CRIS: does the interval of the
 difference leave zero out? How curves are drawn: ``removal.py``.
 
-    tokens             the default: tubelets find the concepts, tokens get them one by one
+    single tokens      the default: concepts are found in single tokens, their number by the knee
+    random centres     as many random tokens as centres: what a dictionary must be better than
+    single tokens, tree  the default, and half as many unions of its concepts
+    tokens             tubelets find the concepts, tokens get them one by one
     hierarchy          the same, and half as many unions of them
     tubelets           the same concepts, given to whole tubelets
-    random centres     as many random tubelets as centres: what a dictionary must be better than
     random crops       concepts of random boxes instead of tubelets: the baseline of the paper
     released, paper    the two presets: their number of concepts, their steps, and their own rankings
 
@@ -32,11 +34,14 @@ from vtcd_jax.runs.tables import write_csv
 
 METHODS = ("CRIS", "occlusion", "integrated gradients", RANDOM)
 TUBELETS = NmfConfig(refits=0, assign="tubelets")
+IN_TUBELETS = SlicConfig(proposals="slic")
 WAYS = {
-    "tokens": Way(METHODS),
-    "hierarchy": Way(("CRIS",), NmfConfig(refits=0, tree=0.5)),
-    "tubelets": Way(METHODS, TUBELETS),
+    "single tokens": Way(METHODS),
     "random centres": Way(("CRIS",), centres=True),
+    "single tokens, tree": Way(("CRIS",), NmfConfig(refits=0, tree=0.5)),
+    "tokens": Way(METHODS, slic=IN_TUBELETS),
+    "hierarchy": Way(("CRIS",), NmfConfig(refits=0, tree=0.5), IN_TUBELETS),
+    "tubelets": Way(METHODS, TUBELETS),
     "random crops": Way(METHODS, TUBELETS, SlicConfig(proposals="crops")),
     "released": Way(("released",), replace(NmfConfig.released(), refits=0)),
     "paper": Way(("paper",), replace(NmfConfig.paper(), refits=0)),

@@ -7,7 +7,8 @@
 A run that was interrupted continues where its last checkpoint stands, and ends as it would have. ``world_tasks.py`` and
 its neighbours say what each model learns; the loop is ``vtcd_jax.training.fit``.
 
-Optimisation: AdamW with cosine decay, weights scaled by fan-in, averaged weights (EMA) for evaluation and shipping.
+Optimisation: AdamW or Muon with cosine decay, weights scaled by fan-in, averaged weights (EMA) for evaluation and
+shipping.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import sys
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import jax
 import tyro
@@ -51,6 +52,8 @@ class Settings:
     """Highest learning rate."""
     warmup: int = 500
     """Steps until the highest rate."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """``muon`` moves matrices along their orthogonalised momentum (``vtcd_jax.training.Optimizer``)."""
     weight_decay: float = 0.05
     average: float = 0.999
     """Decay of the averaged weights."""
@@ -79,7 +82,7 @@ def train_settings(settings: Settings) -> TrainSettings:
         steps=settings.steps,
         batch=settings.batch,
         rate=Rate(settings.rate, warmup=settings.warmup),
-        optimizer=Optimizer(weight_decay=settings.weight_decay, beta2=0.98),
+        optimizer=Optimizer(settings.optimizer, settings.weight_decay, beta2=0.98, momentum=0.95),
         average=settings.average,
         seed=settings.seed,
         evaluate_every=settings.evaluate_every,

@@ -3,7 +3,8 @@
 A small model is a set of functions; ``train_world.py`` makes a task of ``vtcd_jax.training`` of it. Beside its own
 loss it may train linear read-outs of the tokens for the true masks of target, occluder and container. They speed the
 start up and are dropped at the end. ``world-videomae-classes`` is the same network as ``world-videomae``, trained by
-classes alone: its first clips have plain surfaces, then textures come in (``PLAIN``, ``TEXTURED``).
+classes alone: its first clips have plain surfaces, then textures come in (``PLAIN``, ``TEXTURED``), and from then on
+the classes that differ only in what covers what, or in a second object, come more often (``CLOSE``).
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ class SmallModel:
 SIZES: dict[str, Any] = {"image_size": 48, "patch_size": 8, "num_frames": 16}
 MASK_KINDS = 3  # target, occluder, container
 PLAIN, TEXTURED = 0.1, 0.35  # shares of the training: until the first, surfaces are plain; from the second, all texture
+CLOSE = (0, 1, 2, 3, 4, 7)  # rolling (two), dropping (into, behind, in front of), colliding
+CLOSE_TIMES = 4  # how much oftener than the others they are drawn, once there is all texture
 
 
 def world_preprocessing() -> models.Preprocessing:
@@ -81,7 +84,9 @@ def classifier_readouts(model: Model) -> dict[str, jax.Array]:
 def classes_batch(seed: int, size: int, done: float) -> Batch:
     """Clips and classes; surfaces are plain at first, and their textures' contrast then rises evenly to all of it."""
     config = world.WorldConfig(texture=min(1.0, max(0.0, (done - PLAIN) / (TEXTURED - PLAIN))))
-    video, label, _ = world.training_batch(seed, size, config)
+    every = tuple(range(len(world.CLASSES)))
+    labels = every if done < TEXTURED else every + (CLOSE_TIMES - 1) * CLOSE
+    video, label, _ = world.training_batch(seed, size, config, labels)
     return Batch({"video": video, "label": label})
 
 

@@ -56,7 +56,7 @@ def test_bad_numbers_are_refused(option, word):
 
 def test_a_dry_run_counts_and_writes_nothing(tmp_path):
     said = vtcd("benchmark", "--clips", "16", "--seeds", "3", "--dry-run", "--out", tmp_path / "a.json")
-    assert said.code == 0 and "6 trials" in said.out and list(tmp_path.iterdir()) == []
+    assert said.code == 0 and "9 trials" in said.out and list(tmp_path.iterdir()) == []
 
 
 SECOND = (
@@ -93,7 +93,7 @@ def test_a_hidden_seed_is_not_in_the_file(tmp_path, monkeypatch):
 
 def test_a_dry_run_of_version_2_counts_and_writes_nothing(tmp_path):
     said = vtcd("benchmark", "--version", "2", "--seeds", "3", "--dry-run", "--out", tmp_path / "a.json")
-    assert said.code == 0 and "135 trials" in said.out and "3 networks" in said.out and list(tmp_path.iterdir()) == []
+    assert said.code == 0 and "153 trials" in said.out and "3 networks" in said.out and list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,7 @@ def test_quiet_prints_results_only(finished, job, tmp_path):
     assert any(line.startswith("overlap with target: mIoU ") for line in lines)
     assert f"curves on 4 clips held out: {tmp_path / 'b' / 'curves.csv'}" in lines
     stages = [line.split("  ")[0] for line in loud.err.splitlines()]
-    assert stages == ["tubelets", "number of concepts", "concepts", "concepts of tokens", "ranking",
+    assert stages == ["tokens", "number of concepts", "concepts", "concepts of tokens", "ranking",
                       "concepts of tokens", "curves", "concepts of tokens", "concepts of tokens", "random centres",
                       "centres, curve", "random groups", "groups, curve", "overlap with masks",
                       "report"]  # fmt: skip

@@ -21,7 +21,7 @@ def test_released_is_every_choice_of_the_authors_code():
     found = settings("--preset", "released")
     assert (found.estimator, found.design, found.ratio, found.masks) == ("released", "random", 0.5, 4000)
     assert found.nmf == NmfConfig.released() and found.nmf.assign == "tubelets" and found.nmf.tree == 0
-    assert found.slic == SlicConfig(grid_rule="nearest", resolution="half", compactness=0.1)
+    assert found.slic == SlicConfig(proposals="slic", grid_rule="nearest", resolution="half", compactness=0.1)
 
 
 def test_paper_is_every_choice_of_the_papers_text():

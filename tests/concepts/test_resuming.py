@@ -38,19 +38,21 @@ class Limited(MemoryStore):
         super().write_block(name, arrays)
 
 
-def test_every_piece_is_done_once_however_often_it_is_stopped():
+@pytest.mark.parametrize("proposals, drawn", [("tokens", 2 * 2), ("slic", 2 * 2 * 2)])
+def test_every_piece_is_done_once_however_often_it_is_stopped(proposals, drawn):
+    """Two sites of two heads, two clips. Tokens are drawn for all heads of a site, tubelets cut for each."""
     model = models.build(VideoMAEConfig(**SIZES, num_classes=3), key=jax.random.key(0), name="tiny")
-    clips, key = make_clips(2), jax.random.key(3)
-    whole = discover(model, clips, nmf=NMF, key=key)
+    clips, key, slic = make_clips(2), jax.random.key(3), SlicConfig(proposals=proposals)
+    whole = discover(model, clips, slic=slic, nmf=NMF, key=key)
     store = Limited(0)
     for writes in (1, 2, 3, 5, 2, 3):
         store.left = writes
         with pytest.raises(KeyboardInterrupt):
-            discover(model, clips, nmf=NMF, key=key, workers=1, work=Work(store))
+            discover(model, clips, slic=slic, nmf=NMF, key=key, workers=1, work=Work(store))
     store.left = 100
-    assert_same(discover(model, clips, nmf=NMF, key=key, workers=1, work=Work(store)), whole)
+    assert_same(discover(model, clips, slic=slic, nmf=NMF, key=key, workers=1, work=Work(store)), whole)
     kinds = [name.split("/")[0] for name in store.blocks]
-    assert [kinds.count(stage) for stage in STAGES] == [2 * 2 * 2, 4, 4, 4, 2 * 2]  # two sites of two heads; two clips
+    assert [kinds.count(stage) for stage in STAGES] == [drawn, 4, 4, 4, 2 * 2]
 
 
 def test_a_store_never_answers_another_question():

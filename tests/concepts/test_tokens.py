@@ -31,7 +31,7 @@ pytestmark = pytest.mark.compile
 
 SIZES: dict[str, Any] = {"image_size": 32, "patch_size": 8, "num_frames": 8, "width": 24, "depth": 2, "num_heads": 2}
 NMF = NmfConfig(elbow=ElbowRule("fixed", number=3), max_steps=60, restarts=2, refits=0, assign="tokens")
-SLIC = SlicConfig(resolution="token", n_segments=6)
+SLIC = SlicConfig(resolution="token", n_segments=6, proposals="slic")
 
 
 def make_clips(count, seed=0):

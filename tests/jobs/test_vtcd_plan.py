@@ -47,12 +47,19 @@ def test_the_parts_add_up(settings, inputs, rates):
     assert size.concepts == 2 * 2 * 14  # layers, heads, the most that the elbow rule can choose
     assert plan.passes == 6 * (100 + 1) + 6 * (2 + 5) * 21 + 2 * 6 * (100 + 21)
     seconds = {cost.name: cost.seconds for cost in plan.costs}
+    assert "tubelets" not in seconds, "concepts are found in single tokens"
     passes = sum(seconds[name] for name in ("ranking", "curves", "controls"))
     assert rates.passes.seconds > 0 and passes == pytest.approx(plan.passes * rates.passes.seconds)
-    assert rates.segment > 0 and seconds["tubelets"] == pytest.approx((6 + 6) * 2 * 2 * rates.segment)
     assert plan.seconds > sum(seconds.values()) and min(seconds.values()) >= 0
     parameters = sum(leaf.nbytes for leaf in jax.tree.leaves(inputs.model.params))
     assert parameters < plan.memory < 100 * parameters + 2**24
+
+
+def test_tubelets_are_measured_and_paid_for_every_head_and_clip(settings, inputs):
+    asked = dataclasses.replace(settings, slic=dataclasses.replace(settings.slic, proposals="slic"))
+    rates = measure(asked, inputs)
+    seconds = {cost.name: cost.seconds for cost in planned(asked, inputs, rates).costs}
+    assert rates.segment > 0 and seconds["tubelets"] == pytest.approx((6 + 6) * 2 * 2 * rates.segment)
 
 
 def test_slopes_are_measured_and_paid_from_the_masks(settings, inputs):

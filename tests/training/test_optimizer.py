@@ -70,6 +70,20 @@ def test_adam_decays_in_the_gradient_and_adamw_beside_it(kind):
     np.testing.assert_allclose(trajectory(Optimizer(kind, 0.5, clip_norm=None, beta2=0.99)), w, rtol=1e-5)
 
 
+def test_muon_moves_matrices_along_their_orthogonalised_gradient_and_the_rest_as_adamw():
+    """One step from zero. Newton-Schulz brings singular values near 1 (0.7 to 1.2); the size is 0.2 sqrt(largest axis)."""
+    rng = np.random.default_rng(0)
+    slope = {"w": jnp.asarray(rng.normal(size=(6, 4)), jnp.float32), "bias": jnp.array([3.0, -2.0])}
+    zero: Any = jax.tree.map(jnp.zeros_like, slope)
+    made = make_optimizer(Optimizer("muon", 0.5, clip_norm=None, momentum=0.95), Rate(0.1, "constant"), 3)
+    update, _ = made.update(slope, made.init(zero), zero)
+    u, _, v = np.linalg.svd(np.asarray(slope["w"]), full_matrices=False)
+    along = u.T @ np.asarray(update["w"]) @ v.T / (-0.1 * 0.2 * 6**0.5)
+    np.testing.assert_allclose(along, np.diag(np.diag(along)), atol=1e-3)
+    assert (np.diag(along) > 0.6).all() and (np.diag(along) < 1.3).all()
+    np.testing.assert_allclose(update["bias"], [-0.1, 0.1], rtol=1e-4)
+
+
 def test_gradients_are_clipped_by_their_norm():
     short = trajectory(Optimizer("sgd", clip_norm=0.1, momentum=0.0))
     start = np.array([1.0, 2.0, 1.0])

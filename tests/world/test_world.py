@@ -158,6 +158,8 @@ def test_training_batches_are_balanced_and_change_with_the_seed():
     assert video.shape == (28, 16, 48, 48, 3) and masks.shape == video.shape and masks.max() == 1
     assert (np.bincount(labels) == 2).all()
     assert (world.training_batch(1, 28)[0] != video).mean() > 0.5
+    more_often = world.training_batch(0, 6, labels=[LEFT, LEFT, PAN])[1]
+    assert (more_often == LEFT).sum() == 4 and (more_often == PAN).sum() == 2
 
 
 def test_fainter_textures_change_the_surfaces_and_nothing_else():

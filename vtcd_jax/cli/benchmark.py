@@ -41,7 +41,8 @@ class Given:
     noise: float | None = None
     """Version 1: length of the random part of a key (0.1); the part that its head detects has length 1."""
     proposals: tuple[Literal["slic", "tokens", "crops"], ...] | None = None
-    """Version 1: what concepts are found in, each evaluated by itself: tubelets, tokens, random boxes (slic crops)."""
+    """Version 1: what concepts are found in, each evaluated by itself: single tokens, tubelets, random boxes (tokens
+    slic crops; with --nmf.assign tubelets: slic crops)."""
     levels: tuple[float, ...] | None = None
     """Version 2: levels of noise, lengths of the random part of a key (0.1 0.5 1)."""
     hidden_seed: str | None = None
@@ -102,7 +103,8 @@ def _first(
     from vtcd_jax.planted.evaluation.trials import passes
 
     settings = Settings(**_chosen(given, Settings))
-    proposals = ("slic", "crops") if given.proposals is None else given.proposals
+    every = ("tokens", "slic", "crops") if method.nmf.assign == "tokens" else ("slic", "crops")
+    proposals = every if given.proposals is None else given.proposals
     if not proposals:
         raise InputError("--proposals: give at least one of slic, tokens and crops")
     slic_settings = {kind: dataclasses.replace(method.slic, proposals=kind) for kind in proposals}

@@ -1,5 +1,5 @@
-"""Discovery of concepts: tubelets of every head grouped by convex NMF (or another dictionary), at as many concepts as
-the elbow gives.
+"""Discovery of concepts: tokens or tubelets of every head grouped by convex NMF (or another dictionary), at as many
+concepts as a rule gives.
 
 Kowal et al. (2024), §4.1-4.2. Heads are independent: a concept lives in one head of one site.
 """
@@ -44,7 +44,7 @@ from .proposals import (
     widest,
 )
 from .sampling import sampled_tokens
-from .settings import NmfConfig, SlicConfig, check_together
+from .settings import NmfConfig, SlicConfig, resolved
 from .tokens import assign_tokens, tubelet_means
 from .types import Concepts, Tubelets
 
@@ -101,12 +101,12 @@ def discover(
     then get concepts, and one may have no token; with ``tree`` unions of concepts are concepts, too. Raises InputError
     for no clips, unknown sites, features that are not finite, and features below zero with ``NmfConfig(method="nmf")``.
     """
-    slic, nmf, key = slic or SlicConfig(), nmf or NmfConfig(), as_key(0 if key is None else key)
+    slic, nmf = resolved(slic or SlicConfig(), nmf or NmfConfig())
+    key = as_key(0 if key is None else key)
     names = concept_sites(model) if sites is None else (sites,) if isinstance(sites, str) else tuple(sites)
     shapes = check_sites(model, names)
     if not len(clips):
         raise InputError("no clips to discover concepts in")
-    check_together(slic, nmf)
     check_features(model, clips, names, nmf)
     if slic.proposals == "tokens":
         tubelets, labels = sampled_tokens(model, clips, names, slic, work=work), None

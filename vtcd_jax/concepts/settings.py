@@ -1,19 +1,22 @@
 """Settings of discovery. Each difference between the paper and its released code is a named option.
 
 ``released`` is what the published code does, ``paper`` what the text says. The defaults are the released choices, with
-two exceptions: concepts are given to tokens one by one, which finds more of what is there (docs/concepts.md), and
-convex NMF has a stopping rule in place of 10 000 steps.
+two exceptions: concepts are found in single tokens, their number by the knee, and given to tokens one by one, which
+finds more of what is there with fewer concepts (docs/concepts.md); and convex NMF has a stopping rule in place of
+10 000 steps.
+
+Where a default depends on another setting it is "auto"; ``resolved`` says what it stands for.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 from vtcd_jax.base.errors import InputError
 
-Rule = Literal["released", "paper", "knee", "prediction", "held-out", "fixed"]
-Proposals = Literal["slic", "crops", "tokens"]
+Rule = Literal["auto", "released", "paper", "knee", "prediction", "held-out", "fixed"]
+Proposals = Literal["auto", "slic", "crops", "tokens"]
 Method = Literal["convex-nmf", "semi-nmf", "nmf", "k-means", "archetypes", "top-k"]
 METHODS = ("convex-nmf", "semi-nmf", "nmf", "k-means", "archetypes", "top-k")
 
@@ -37,10 +40,10 @@ class SlicConfig:
     resolution: Literal["half", "token"] = "half"
     """"half": the frames of the clip at half its height and width (released); "token": the grid of the tokens, which
     takes a hundredth of the time and of the labels' memory and gives coarser outlines."""
-    proposals: Proposals = "slic"
+    proposals: Proposals = "auto"
     """What concepts are found in. "slic": tubelets; "tokens": single tokens, without segmentation (``sampling``; needs
-    ``NmfConfig.assign`` "tokens"); "crops": random space-time boxes as many as seeds asked for, blind to the features:
-    the baseline of the paper's table 1 (``crops``)."""
+    ``NmfConfig.assign`` "tokens"); "auto": tokens where tokens get concepts, else tubelets; "crops": random space-time
+    boxes as many as seeds asked for, blind to the features: the baseline of the paper's table 1 (``crops``)."""
     proposal_seed: int = 0
     """For "crops" and "tokens"."""
     samples: int = 768
@@ -71,16 +74,18 @@ class SlicConfig:
 class ElbowRule:
     """How many concepts a head gets."""
 
-    rule: Rule = "released"
-    """"released": the first k whose k-means objective exceeds the threshold times that of k - 1 (else the last k);
-    "paper": the smallest k whose silhouette reaches the threshold times the best; "knee": the k after which the
-    objective falls least, compared with its fall before; "prediction": the largest k whose prediction strength over
-    halves of the clips reaches the threshold; "held-out": the smallest k whose centres, fitted on half of the clips,
-    explain the threshold times the best share of the other half's variance; "fixed": as many as given."""
+    rule: Rule = "auto"
+    """"auto": "knee" for single tokens, "released" for all else; "released": the first k whose k-means objective
+    exceeds the threshold times that of k - 1 (else the last k); "paper": the smallest k whose silhouette reaches the
+    threshold times the best; "knee": the k after which the objective falls least, compared with its fall before;
+    "prediction": the largest k whose prediction strength over halves of the clips reaches the threshold; "held-out":
+    the smallest k whose centres, fitted on half of the clips, explain the threshold times the best share of the other
+    half's variance; "fixed": as many as given."""
     threshold: float | None = None
-    """Default: 0.95 for "released" and "held-out", 0.9 for "paper", 0.8 for "prediction"."""
+    """Default: 0.95 for "released" and "held-out", 0.9 for "paper", 0.8 for "prediction". "knee" and "fixed" have
+    none."""
     maximum: int = 15
-    """k stays below it: 1 … min(maximum, tubelets) - 1."""
+    """k stays below it: 1 … min(maximum, samples) - 1."""
     number: int = 5
     """For "fixed"."""
     take: Literal["after", "before"] = "after"
@@ -156,7 +161,7 @@ class NmfConfig:
     @classmethod
     def released(cls) -> NmfConfig:
         """The released code: inertia elbow at 0.95, 10 000 steps, tubelets' labels from G."""
-        return cls(assign="tubelets", max_steps=10_000, tol=0.0, form="gram")
+        return cls(assign="tubelets", elbow=ElbowRule(rule="released"), max_steps=10_000, tol=0.0, form="gram")
 
     @classmethod
     def paper(cls) -> NmfConfig:
@@ -164,10 +169,20 @@ class NmfConfig:
         return cls(assign="tubelets", elbow=ElbowRule(rule="paper"))
 
 
-def check_together(slic: SlicConfig, nmf: NmfConfig) -> None:
-    """Raises InputError for settings that exclude each other."""
+def resolved(slic: SlicConfig, nmf: NmfConfig) -> tuple[SlicConfig, NmfConfig]:
+    """Both with what "auto" stands for. Raises InputError for settings that exclude each other."""
+    if slic.proposals == "auto":
+        slic = replace(slic, proposals="tokens" if nmf.assign == "tokens" else "slic")
     if slic.proposals == "tokens" and nmf.assign != "tokens":
         raise InputError('slic.proposals "tokens" makes no tubelets; it needs nmf.assign "tokens"')
+    if nmf.elbow.rule == "auto":
+        rule: Rule = "knee" if slic.proposals == "tokens" else "released"
+        nmf = replace(nmf, elbow=replace(nmf.elbow, rule=rule))
+    if nmf.elbow.threshold is not None and nmf.elbow.rule in ("knee", "fixed"):
+        raise InputError(f"nmf.elbow.threshold: the rule {nmf.elbow.rule!r} has none; choose another nmf.elbow.rule")
+    if nmf.elbow.take != "after" and nmf.elbow.rule != "released":
+        raise InputError(f"nmf.elbow.take: only for nmf.elbow.rule 'released', not {nmf.elbow.rule!r}")
+    return slic, nmf
 
 
 def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import optax.contrib
 
 from .settings import Optimizer, Rate
 
@@ -45,9 +46,22 @@ def make_optimizer(optimizer: Optimizer, rate: Rate, steps: int) -> optax.Gradie
         transforms += [optax.adamw(schedule, b1=b1, b2=b2, weight_decay=decay, mask=mask)]
     elif optimizer.kind == "adam":
         transforms += [optax.add_decayed_weights(decay, mask), optax.adam(schedule, b1=b1, b2=b2)]
+    elif optimizer.kind == "muon":
+        transforms += [_muon(optimizer, schedule)]
     else:
         transforms += [optax.add_decayed_weights(decay, mask), optax.sgd(schedule, momentum=optimizer.momentum)]
     return optax.chain(*transforms)
+
+
+def _muon(optimizer: Optimizer, schedule: optax.Schedule) -> optax.GradientTransformation:
+    return optax.contrib.muon(
+        schedule,
+        beta=optimizer.momentum,
+        weight_decay=optimizer.weight_decay,
+        adam_b1=optimizer.beta1,
+        adam_b2=optimizer.beta2,
+        consistent_rms=0.2,
+    )
 
 
 def _matrices(params: Any) -> Any:

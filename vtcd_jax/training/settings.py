@@ -62,14 +62,16 @@ class Optimizer:
     """How gradients change the parameters.
 
     kind:         ``adamw`` subtracts the decay from the parameters after the update; ``adam`` and ``sgd`` add it to the
-                  gradient, as PyTorch's optimisers of these names do.
+                  gradient, as PyTorch's optimisers of these names do. ``muon`` (Jordan 2024): parameters with two
+                  axes move along their orthogonalised momentum, at AdamW's size of update (Liu et al. 2025,
+                  arXiv:2502.16982); all others by ``adamw`` without decay.
     weight_decay: its factor.
     decayed:      ``matrices``: parameters with two axes or more. ``all``: every parameter.
     clip_norm:    gradients with a larger global norm are scaled down to it; None leaves them.
-    beta1, beta2: of Adam.  momentum: of SGD.
+    beta1, beta2: of Adam.  momentum: of SGD and Muon; 0.95 is usual with Muon.
     """
 
-    kind: Literal["adamw", "adam", "sgd"] = "adamw"
+    kind: Literal["adamw", "adam", "sgd", "muon"] = "adamw"
     weight_decay: float = 0.0
     decayed: Literal["matrices", "all"] = "matrices"
     clip_norm: float | None = 1.0

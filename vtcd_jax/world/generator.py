@@ -213,24 +213,28 @@ def clip_seeds(
 
 
 def training_batch(
-    rng_seed: int, batch: int, config: WorldConfig = DEFAULT
+    rng_seed: int, batch: int, config: WorldConfig = DEFAULT, labels: Sequence[int] | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A balanced batch of the "train" split; another ``rng_seed``, another batch.
+    """A batch of the "train" split; another ``rng_seed``, another batch.
+
+    labels: the classes that are drawn in turn, all by default; one that is named twice comes twice as often.
 
     Returns (video uint8 [batch, time, height, width, 3], label int32 [batch],
     masks uint8 [batch, time, height, width, 3], 0 or 1, last axis: target, occluder, container).
     """
-    drawn = training_clips(rng_seed, batch, config)
+    drawn = training_clips(rng_seed, batch, config, labels)
     masks = np.stack([np.stack([c.target, c.occluder, c.container], axis=-1) for c in drawn]).astype(np.uint8)
     return np.stack([c.video for c in drawn]), np.array([c.label for c in drawn], np.int32), masks
 
 
-def training_clips(rng_seed: int, count: int, config: WorldConfig = DEFAULT) -> list[WorldClip]:
-    """Balanced clips of the "train" split with all their truth; another ``rng_seed``, other clips."""
+def training_clips(
+    rng_seed: int, count: int, config: WorldConfig = DEFAULT, labels: Sequence[int] | None = None
+) -> list[WorldClip]:
+    """Clips of the "train" split with all their truth, as ``training_batch`` draws them."""
     rng = _stream(rng_seed, "train", purpose=2)
-    labels = _balanced(rng, count, None)
+    chosen = _balanced(rng, count, labels)
     seeds = rng.integers(1 << 53, size=count).tolist()
-    return [sample(seed, int(label), config) for seed, label in zip(seeds, labels, strict=True)]
+    return [sample(seed, int(label), config) for seed, label in zip(seeds, chosen, strict=True)]
 
 
 def iou_ceiling(clips: Clips, grid: tuple[int, int, int] = (8, 6, 6)) -> np.ndarray:

@@ -51,7 +51,7 @@ def choose_numbers(
     found = []  # per k: labels [head, sample], objective [head], silhouette [head]
     for k in range(1, int(limits.max()) + 1):
         found.append(cluster_heads(X, np.minimum(k, limits), keys, mask, rule, restarts, kmeans_steps, drawn))
-        if rule.rule == "released" and _all_stopped(np.stack([f[1] for f in found]), limits, rule):
+        if rule.rule in ("auto", "released") and _all_stopped(np.stack([f[1] for f in found]), limits, rule):
             break
     labels, objectives, silhouettes = (np.stack(curve) for curve in zip(*found, strict=True))
     numbers = np.empty(len(limits), np.int32)

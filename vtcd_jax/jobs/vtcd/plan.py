@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from vtcd_jax.ablation.cost import PassCost, pass_cost, worst_case_support
 from vtcd_jax.concepts import concept_sites
 from vtcd_jax.concepts.cost import factorisation_seconds, largest_site, segmentation_seconds
+from vtcd_jax.concepts.settings import resolved
 from vtcd_jax.importance.curves import removal_counts
 from vtcd_jax.importance.designs.slopes import slope_price
 from vtcd_jax.importance.named_designs import slope_rows, smooth_scores
@@ -76,8 +77,9 @@ def measure(settings: RunSettings, inputs: VtcdInputs) -> Rates:
     if rows:
         smooth = smooth_scores(score_functions(inputs.scores))
         slopes = pass_cost(*one, masks=rows, score=smooth, result="slopes", **asked)
-    segment = segmentation_seconds(model, largest_site(model, size.names), settings.slic)
-    factorise = factorisation_seconds(model, size.names, size.clips, settings.slic, settings.nmf)
+    slic, nmf = resolved(settings.slic, settings.nmf)
+    segment = segmentation_seconds(model, largest_site(model, size.names), slic)
+    factorise = factorisation_seconds(model, size.names, size.clips, slic, nmf)
     return Rates(passes, slopes, segment, factorise, card_seconds(inputs.clips))
 
 
@@ -94,7 +96,7 @@ def discovery_costs(settings: RunSettings, inputs: VtcdInputs, rates: Rates) -> 
     """Tubelets and concepts."""
     size = sizes(settings, inputs)
     clips = size.clips + size.held_out
-    segmented = settings.slic.proposals != "tokens"
+    segmented = resolved(settings.slic, settings.nmf)[0].proposals != "tokens"
     tubelets = Cost("tubelets", clips * size.heads * rates.segment, note=f"{size.heads} heads of {clips} clips")
     return [
         *([tubelets] if segmented else []),

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from vtcd_jax.concepts.settings import NmfConfig, SlicConfig, check_together
+from vtcd_jax.concepts.settings import NmfConfig, SlicConfig, resolved
 from vtcd_jax.data.sampling import Sampling
 from vtcd_jax.importance.named_designs import check_design_ratio, check_estimator, check_nested, default_design
 from vtcd_jax.models import InputError
@@ -109,7 +109,7 @@ class RunSettings:
         ):
             if getattr(self, name) < minimum:
                 raise InputError(f"--{name.replace('_', '-')} {getattr(self, name)} must be at least {minimum}")
-        check_together(self.slic, self.nmf)
+        resolved(self.slic, self.nmf)  # refuses what excludes each other
         check_design_ratio(self.design_name, self.ratio)
         if self.design_name == "leave-one-out" and (self.estimator != "auto" or self.stop):
             raise InputError("--design leave-one-out removes one concept at a time: leave out --estimator and --stop")

@@ -3,6 +3,7 @@
 tubelets               VTCD as released: tubelets, elbow, convex NMF
 tokens                 the same concepts, given to tokens by the nearest mean
 hierarchy              the same, and half as many unions of them
+single-tokens          concepts found in single tokens, their number by the knee: our default
 crops                  the same on random boxes instead of tubelets
 k-means                tokens given to the nearest of 8 centres per head
 silhouette             the same, with the number of centres by silhouettes
@@ -11,6 +12,7 @@ sparse                 a TopK sparse autoencoder of tokens
 random-centres         tubelets given to the nearest of random tubelets: beside "tubelets"
 random-centres-tokens  tokens given to them: beside "tokens"
 random-centres-tree    the same, and half as many unions of them: beside "hierarchy"
+random-centres-single  tokens given to as many random tokens: beside "single-tokens"
 random-tokens          tokens given to the nearest of 8 random tokens per head: beside "k-means"
 random-groups          random groups of tokens
 occlusion              k-means, ranked by removing one concept at a time
@@ -52,13 +54,15 @@ def baselines(settings: VtcdSettings | None = None) -> dict[str, Method]:
     rank = by_masks(s.masks)
     made = {
         "tubelets": vtcd(_of_regions(s, "slic")),
-        "tokens": vtcd(_of_tokens(s, tree=0.0)),
-        "hierarchy": vtcd(_of_tokens(s, tree=TREE)),
+        "tokens": vtcd(_of_tokens(s, "slic", tree=0.0)),
+        "hierarchy": vtcd(_of_tokens(s, "slic", tree=TREE)),
+        "single-tokens": vtcd(_of_tokens(s, "tokens", tree=0.0)),
         "crops": vtcd(_of_regions(s, "crops")),
         **{name: from_arrays(fit, rank) for name, fit in _FITS.items()},
         "random-centres": random_centres(_of_regions(s, "slic")),
-        "random-centres-tokens": random_centres(_of_tokens(s, tree=0.0)),
-        "random-centres-tree": random_centres(_of_tokens(s, tree=TREE)),
+        "random-centres-tokens": random_centres(_of_tokens(s, "slic", tree=0.0)),
+        "random-centres-tree": random_centres(_of_tokens(s, "slic", tree=TREE)),
+        "random-centres-single": random_centres(_of_tokens(s, "tokens", tree=0.0)),
         "occlusion": from_arrays(fixed_number, _by_occlusion),
         "gradients": from_arrays(fixed_number, _by_gradients),
     }
@@ -66,8 +70,9 @@ def baselines(settings: VtcdSettings | None = None) -> dict[str, Method]:
 
 
 BASELINES = (
-    "tubelets", "tokens", "hierarchy", "crops", "k-means", "silhouette", "tree", "sparse", "random-centres",
-    "random-centres-tokens", "random-centres-tree", "random-tokens", "random-groups", "occlusion", "gradients",
+    "tubelets", "tokens", "hierarchy", "single-tokens", "crops", "k-means", "silhouette", "tree", "sparse",
+    "random-centres", "random-centres-tokens", "random-centres-tree", "random-centres-single", "random-tokens",
+    "random-groups", "occlusion", "gradients",
 )  # fmt: skip
 
 
@@ -76,8 +81,8 @@ def _of_regions(settings: VtcdSettings, proposals: Proposals) -> VtcdSettings:
     return dataclasses.replace(settings, slic=slic, nmf=dataclasses.replace(settings.nmf, assign="tubelets", tree=0.0))
 
 
-def _of_tokens(settings: VtcdSettings, tree: float) -> VtcdSettings:
-    slic = dataclasses.replace(settings.slic, proposals="slic")
+def _of_tokens(settings: VtcdSettings, proposals: Proposals, tree: float) -> VtcdSettings:
+    slic = dataclasses.replace(settings.slic, proposals=proposals)
     return dataclasses.replace(settings, slic=slic, nmf=dataclasses.replace(settings.nmf, assign="tokens", tree=tree))
 
 

@@ -30,7 +30,7 @@ from .trial import trial
 
 FORMAT = "vtcd-benchmark/2"
 NOTHING_LEARNED = {  # method -> the random centres that are as many, or used in the same way; of others random-centres
-    "tokens": "random-centres-tokens", "hierarchy": "random-centres-tree",
+    "tokens": "random-centres-tokens", "hierarchy": "random-centres-tree", "single-tokens": "random-centres-single",
     **dict.fromkeys(("k-means", "silhouette", "tree", "sparse", "occlusion", "gradients"), "random-tokens"),
 }  # fmt: skip
 AGREEMENT = 0.9
