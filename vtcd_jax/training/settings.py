@@ -64,7 +64,7 @@ class Optimizer:
     kind:         ``adamw`` subtracts the decay from the parameters after the update; ``adam`` and ``sgd`` add it to the
                   gradient, as PyTorch's optimisers of these names do. ``muon`` (Jordan 2024): parameters with two
                   axes move along their orthogonalised momentum, at AdamW's size of update (Liu et al. 2025,
-                  arXiv:2502.16982); all others by ``adamw`` without decay.
+                  arXiv:2502.16982); all others as ``adam`` with Nesterov's momentum, without decay.
     weight_decay: its factor.
     decayed:      ``matrices``: parameters with two axes or more. ``all``: every parameter.
     clip_norm:    gradients with a larger global norm are scaled down to it; None leaves them.
