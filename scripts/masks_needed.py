@@ -17,14 +17,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import jax
 import numpy as np
 import tyro
-from scipy import stats
 from tqdm import tqdm
 
 import vtcd_jax as vtcd
@@ -40,10 +39,11 @@ from vtcd_jax.data.inputs import seen_clips
 from vtcd_jax.importance.designs.hadamard import Hadamard
 from vtcd_jax.importance.designs.random import Paired, Random
 from vtcd_jax.importance.designs.slopes import DRAW, Joined, Slopes, slope_price
+from vtcd_jax.importance.estimation.clips import estimate_clips
+from vtcd_jax.importance.estimation.convergence import rank_correlation
 from vtcd_jax.importance.estimation.estimators import estimate as library_estimate
 from vtcd_jax.importance.estimation.estimators import from_rows
-from vtcd_jax.importance.estimation.formulas import Estimate
-from vtcd_jax.importance.estimation.result import combine
+from vtcd_jax.importance.estimation.result import Importance, combine
 from vtcd_jax.models import Model
 from vtcd_jax.scores.targets import find_targets
 
@@ -232,7 +232,7 @@ def compare(found: np.ndarray, reference: np.ndarray) -> dict[str, float]:
     """Rank correlation over all concepts, and the share of the reference's top ten that is found."""
     top = set(np.argsort(-found)[:10]) & set(np.argsort(-reference)[:10])
     return {
-        "Spearman": float(np.corrcoef(stats.rankdata(found), stats.rankdata(reference))[0, 1]),
+        "Spearman": float(rank_correlation(found, reference)),
         "top 10": len(top) / 10,
     }
 
@@ -298,30 +298,41 @@ def slope_curve(kind: str, pools: dict[str, list[Pool]], asked: Question) -> lis
             return points
         values = []
         for w in range(min(count, 16)):
-            own = [slope_value(asked.score, g, m, (w * s, s), (w * r, r)).value for g, m, r, s in parts]
-            values.append(compare(np.mean(own, 0)[played], truth[played]))
+            found = slope_importance(asked.score, parts, w)
+            values.append(compare(found.importance[played], truth[played]))
         passes = float(np.mean(np.array(sizes) + price * np.array(rows)))
         points.append(Point(passes, len(values), {bar: float(np.mean([v[bar] for v in values])) for bar in BARS}))
         budget *= 2
 
 
-def slope_value(score: str, gates: Pool, masks: Pool, blocks: tuple[int, int], rows: tuple[int, int]) -> Estimate:
-    """A clip's estimate from some slopes, joined with some masks if there are any. blocks, rows: (first, number)."""
-    taken = rows[0] + np.arange(rows[1])
-    if not blocks[1]:
-        return library_estimate("slope", gates.design, gates.scores[score], 0.0, gates.clip, gates.present, taken)
-    assert isinstance(masks.design, Hadamard) and isinstance(gates.design, Slopes)
-    both, values = Joined(masks.design, gates.design), (masks.scores[score], gates.scores[score])
-    chosen = (blocks[0] + np.arange(blocks[1]), taken)
-    return library_estimate("joined", both, values, 0.0, gates.clip, gates.present, chosen)
+def slope_importance(score: str, parts: Sequence[tuple[Pool, Pool, int, int]], window: int) -> Importance:
+    """Importance from some slopes of every clip, joined with some masks if there are any.
+
+    parts: of every clip (pool of slopes, pool of masks, rows of slopes, masks).  window: which of the disjoint ones.
+    """
+    gates, masks = parts[0][0].design, parts[0][1].design
+    assert isinstance(gates, Slopes)
+    slopes = [window * rows + np.arange(rows) for _, _, rows, _ in parts]
+    hashes, present = [g.clip for g, *_ in parts], np.array([g.present for g, *_ in parts])
+    nothing = np.zeros(len(parts))
+    if any(size for *_, size in parts):
+        assert isinstance(masks, Hadamard)
+        design, estimator = Joined(masks, gates), "joined"
+        values = [(m.scores[score], g.scores[score]) for g, m, _, _ in parts]
+        chosen = [(window * size + np.arange(size), own) for (*_, size), own in zip(parts, slopes, strict=True)]
+    else:
+        design, estimator, chosen = gates, "slope", slopes
+        values = [g.scores[score] for g, *_ in parts]
+    estimates, shared = estimate_clips(estimator, design, values, nothing, hashes, present, chosen)
+    return combine(score, estimator, "", estimates, [0] * len(parts), present, nothing, hashes, shared)
 
 
 def print_bias(pools: dict[str, list[Pool]], asked: Question) -> None:
     """How far all slopes together are from the reference, beyond what the noise of both explains."""
     gates, clips = pools["slopes"], len(pools["slopes"])
     played, truth = np.any([p.present for p in gates], axis=0), asked.truth([slice(0, 0)] * clips)
-    found = [slope_value(asked.score, pool, pool, (0, 0), (0, len(pool.kept))) for pool in gates]
-    value, variance = np.mean([e.value for e in found], 0), np.sum([e.variance for e in found], 0) / clips**2
+    found = slope_importance(asked.score, [(pool, pool, len(pool.kept), 0) for pool in gates], 0)
+    value, variance = found.importance, found.se_masks**2
     halves = []
     for first in (0, 1):
         cuts = [(r, len(r.halves) // 2 * 2) for r in asked.references]
@@ -338,18 +349,19 @@ def print_bias(pools: dict[str, list[Pool]], asked: Question) -> None:
 
 
 def print_coverage(pools: dict[str, list[Pool]], asked: Question) -> None:
-    """How often 95 % intervals for these clips hold the reference, whose own noise is added; they omit the bias."""
+    """How often 95 % intervals for these clips hold the reference, whose own noise is added. Those of slopes alone omit
+    the bias."""
     present = np.array([pool.present for pool in pools["paired"]])
     played, nothing, clips = present.any(0), np.zeros(len(present)), len(present)
     read = [(p.design, p.scores[asked.score], 0.0, p.clip, p.present) for p in pools["paired"]]
     values = [library_estimate("regression", *one) for one in read]
     truth = combine("", "", "", values, [0] * clips, present, nothing)
     for blocks, rows in ((0, 64), (0, 192), (0, 768), (1, 60), (2, 120), (4, 240)):
-        parts = [(g, m, _unit(m) * blocks) for g, m in zip(pools["slopes"], pools["folded-hadamard"], strict=True)]
-        count, held = min(min(len(g.kept) // rows, len(m.kept) // max(size, 1)) for g, m, size in parts), []
+        pairs = zip(pools["slopes"], pools["folded-hadamard"], strict=True)
+        parts = [(g, m, rows, _unit(m) * blocks) for g, m in pairs]
+        count, held = min(min(len(g.kept) // rows, len(m.kept) // max(size, 1)) for g, m, _, size in parts), []
         for w in range(min(count, 16)):
-            own = [slope_value(asked.score, g, m, (w * size, size), (w * rows, rows)) for g, m, size in parts]
-            found = combine("", "", "", own, [0] * clips, present, nothing)
+            found = slope_importance(asked.score, parts, w)
             error = np.hypot(found.se_masks, truth.se_masks)[played]
             wide = half_width(error, found.dof_masks[played], 0.95)
             held.append((np.abs(found.importance - truth.importance)[played] <= wide).mean())

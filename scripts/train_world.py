@@ -2,7 +2,7 @@
 
     python scripts/train_world.py world-videomae              # trains, evaluates, writes models/weights/world-videomae
     python scripts/train_world.py world-tcow --clips 64000    # another model, another length
-    python scripts/train_world.py world-videomae-classes --start world-videomae-classes --seed 1   # another round
+    python scripts/train_world.py world-videomae --start world-videomae --seed 1   # another round
 
 A run that was interrupted continues where its last checkpoint stands, and ends as it would have. ``world_tasks.py`` and
 its neighbours say what each model learns; the loop is ``vtcd_jax.training.fit``.
@@ -14,6 +14,7 @@ shipping.
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 from functools import partial
 from importlib.metadata import version
@@ -23,18 +24,19 @@ from typing import Annotated, Any, Literal
 import jax
 import tyro
 from tqdm import tqdm
-from world_tasks import CLASSIFY, CLASSIFY_WITHOUT_MASKS, RECONSTRUCT, SmallModel, with_params
+from world_tasks import CLASSIFY, CLASSIFY_WITH_MASKS, RECONSTRUCT, SmallModel, with_params
 from world_text import DESCRIBE
 from world_tracking import TRACK
 
 from vtcd_jax import models, training
 from vtcd_jax.models import InputError, Model
+from vtcd_jax.models.store import WEIGHTS
 from vtcd_jax.runs.tables import write_csv
 from vtcd_jax.training import Batch, Optimizer, Rate, Task, TrainSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL_MODELS = {
-    "world-videomae": CLASSIFY, "world-videomae-classes": CLASSIFY_WITHOUT_MASKS, "world-videomae-ssl": RECONSTRUCT,
+    "world-videomae": CLASSIFY, "world-videomae-masks": CLASSIFY_WITH_MASKS, "world-videomae-ssl": RECONSTRUCT,
     "world-tcow": TRACK, "world-internvideo": DESCRIBE,
 }  # fmt: skip
 
@@ -146,11 +148,19 @@ def ship(settings: Settings, small: SmallModel, model: Model, rows: tuple[dict[s
         "figures": figures,
         "versions": {name: version(name) for name in ("jax", "optax")},
     }
+    if settings.start is not None:
+        manifest["start"] = manifest_of(settings.start)
     out = settings.out / settings.name
     finished, tokenizer = small.finish(model)
     models.save(finished, out, manifest=manifest, tokenizer=tokenizer, overwrite=True)
     write_csv(out / "training.csv", [rounded(row) for row in rows], list(rows[0]))
     return figures
+
+
+def manifest_of(name: str) -> dict[str, Any]:
+    """How the model that this round started from was made."""
+    folder = Path(name) if Path(name).is_dir() else WEIGHTS / name
+    return json.loads((folder / "manifest.json").read_text())
 
 
 def main() -> None:

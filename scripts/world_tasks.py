@@ -2,9 +2,11 @@
 
 A small model is a set of functions; ``train_world.py`` makes a task of ``vtcd_jax.training`` of it. Beside its own
 loss it may train linear read-outs of the tokens for the true masks of target, occluder and container. They speed the
-start up and are dropped at the end. ``world-videomae-classes`` is the same network as ``world-videomae``, trained by
-classes alone: its first clips have plain surfaces, then textures come in (``PLAIN``, ``TEXTURED``), and from then on
-the classes that differ only in what covers what, or in a second object, come more often (``CLOSE``).
+start up and are dropped at the end.
+
+``world-videomae`` is trained by classes alone: its first clips have plain surfaces, then textures come in (``PLAIN``,
+``TEXTURED``); in a second round the classes that differ only in what covers what, or in a second object, come more
+often (``CLOSE``). ``world-videomae-masks`` is the same network with the read-outs.
 """
 
 from __future__ import annotations
@@ -51,7 +53,7 @@ SIZES: dict[str, Any] = {"image_size": 48, "patch_size": 8, "num_frames": 16}
 MASK_KINDS = 3  # target, occluder, container
 PLAIN, TEXTURED = 0.1, 0.35  # shares of the training: until the first, surfaces are plain; from the second, all texture
 CLOSE = (0, 1, 2, 3, 4, 7)  # rolling (two), dropping (into, behind, in front of), colliding
-CLOSE_TIMES = 4  # how much oftener than the others they are drawn, once there is all texture
+CLOSE_TIMES = 4  # in a second round they are drawn as many times as often as the others
 
 
 def world_preprocessing() -> models.Preprocessing:
@@ -82,10 +84,13 @@ def classifier_readouts(model: Model) -> dict[str, jax.Array]:
 
 
 def classes_batch(seed: int, size: int, done: float) -> Batch:
-    """Clips and classes; surfaces are plain at first, and their textures' contrast then rises evenly to all of it."""
+    """Clips and classes; surfaces are plain at first, and their textures' contrast then rises evenly to all of it.
+
+    done: 1 in all of a second round.
+    """
     config = world.WorldConfig(texture=min(1.0, max(0.0, (done - PLAIN) / (TEXTURED - PLAIN))))
     every = tuple(range(len(world.CLASSES)))
-    labels = every if done < TEXTURED else every + (CLOSE_TIMES - 1) * CLOSE
+    labels = every if done < 1 else every + (CLOSE_TIMES - 1) * CLOSE
     video, label, _ = world.training_batch(seed, size, config, labels)
     return Batch({"video": video, "label": label})
 
@@ -132,10 +137,10 @@ def shuffled(video: np.ndarray, seed: int) -> np.ndarray:
 
 
 CLASSIFY = SmallModel(
-    partial(classifier, "world-videomae"), classifier_readouts, masks_batch, classifier_loss, classifier_figures
+    partial(classifier, "world-videomae"), lambda model: {}, classes_batch, classifier_loss, classifier_figures
 )
-CLASSIFY_WITHOUT_MASKS = SmallModel(
-    partial(classifier, "world-videomae-classes"), lambda model: {}, classes_batch, classifier_loss, classifier_figures
+CLASSIFY_WITH_MASKS = SmallModel(
+    partial(classifier, "world-videomae-masks"), classifier_readouts, masks_batch, classifier_loss, classifier_figures
 )
 
 

@@ -17,7 +17,7 @@ from vtcd_jax.ablation.design import Design
 from vtcd_jax.importance.designs.hadamard import Hadamard
 from vtcd_jax.importance.designs.random import Bernoulli, Paired, Random
 from vtcd_jax.importance.estimation.estimators import Estimate, estimate, from_rows
-from vtcd_jax.importance.estimation.result import combine
+from vtcd_jax.importance.estimation.result import Importance, combine
 
 from .games import OfSum, Walsh, above, by_enumeration, sigmoid, some_terms, subsets
 
@@ -163,16 +163,27 @@ def planted() -> tuple[np.ndarray, dict[str, list[Game]], dict[str, np.ndarray]]
 
 
 def coverage(measure: Callable[[int, int], dict[str, Estimate]]) -> dict[str, np.ndarray]:
+    """``shares_held`` of estimates, clip by clip. measure: (repetition, clip) -> the estimate for each kind of game."""
+    present = planted()[0]
+
+    def ranked(repeat: int) -> dict[str, Importance]:
+        found = [measure(repeat, video) for video in range(CLIPS)]
+        return {
+            kind: combine("s", "e", "d", [e[kind] for e in found], [0] * CLIPS, present, np.zeros(CLIPS))
+            for kind in found[0]
+        }
+
+    return shares_held(ranked)
+
+
+def shares_held(measure: Callable[[int], dict[str, Importance]]) -> dict[str, np.ndarray]:
     """kind of game -> [concept], share of repetitions whose interval for these clips holds the exact value.
 
-    measure: (repetition, clip) -> the estimate for each kind of game.
+    measure: repetition -> the importance for each kind of game.
     """
-    present, _, exact = planted()
-    held: dict[str, np.ndarray] = {}
+    exact, held = planted()[2], {}
     for repeat in range(REPEATS):
-        estimates = [measure(repeat, video) for video in range(CLIPS)]
-        for kind in estimates[0]:
-            found = combine("s", "e", "d", [e[kind] for e in estimates], [0] * CLIPS, present, np.zeros(CLIPS))
+        for kind, found in measure(repeat).items():
             holds = np.abs(found.importance - exact[kind]) <= found.half_widths()[0] + 1e-12
             held[kind] = held.get(kind, 0) + holds
     return {kind: count / REPEATS for kind, count in held.items()}

@@ -77,7 +77,7 @@ def test_muon_moves_matrices_along_their_orthogonalised_gradient_and_the_rest_as
     slope = {"w": jnp.asarray(rng.normal(size=(6, 4)), jnp.float32), "bias": jnp.array([3.0, -2.0])}
     zero: Any = jax.tree.map(jnp.zeros_like, slope)
     made = make_optimizer(Optimizer("muon", 0.5, clip_norm=None, momentum=0.95), Rate(0.1, "constant"), 3)
-    update, _ = made.update(slope, made.init(zero), zero)
+    update: Any = made.update(slope, made.init(zero), zero)[0]
     u, _, v = np.linalg.svd(np.asarray(slope["w"]), full_matrices=False)
     along = u.T @ np.asarray(update["w"]) @ v.T / (-0.1 * 0.2 * 6**0.5)
     np.testing.assert_allclose(along, np.diag(np.diag(along)), atol=1e-3)
@@ -105,6 +105,7 @@ def test_gradients_are_clipped_by_their_norm():
         (lambda: Rate(schedule="steps"), "with the schedule 'steps'"),
         (lambda: Rate(schedule="steps", drops=(5, 3)), "steps from 1 that grow"),
         (lambda: Optimizer(clip_norm=0.0), "optimizer.clip_norm: above 0"),
+        (lambda: Optimizer("muon", decayed="all"), "muon decays matrices only"),
     ],
 )
 def test_settings_out_of_their_range_are_refused_by_name(make, message):

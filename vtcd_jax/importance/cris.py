@@ -31,7 +31,7 @@ from .estimation import (
     Null,
     combine,
     convergence,
-    estimate,
+    estimate_clips,
     interim_analysis,
     interim_rows,
     pair_interactions,
@@ -218,6 +218,6 @@ def importance_from_scores(
     present: bool [video, concept].
     """
     name = estimator or default_estimator(design)
-    estimates = [estimate(name, design, row, float(baseline[v]), hashes[v], present[v]) for v, row in enumerate(scores)]
+    estimates, shared = estimate_clips(name, design, scores, baseline, hashes, present)
     read = [count_read(design, row, present[v]) for v, row in enumerate(scores)]
-    return combine(score, name, design_name, estimates, read, present, baseline, hashes)
+    return combine(score, name, design_name, estimates, read, present, baseline, hashes, shared)

@@ -81,6 +81,8 @@ class Optimizer:
 
     def __post_init__(self) -> None:
         _finite_from_zero("optimizer.weight_decay", self.weight_decay)
+        if self.kind == "muon" and self.decayed != "matrices":
+            raise InputError("optimizer.decayed: muon decays matrices only")
         if self.clip_norm is not None and not 0 < self.clip_norm < math.inf:
             raise InputError(f"optimizer.clip_norm: above 0 or none, not {self.clip_norm}")
         for name in ("beta1", "beta2", "momentum"):

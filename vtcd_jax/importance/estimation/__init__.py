@@ -1,5 +1,6 @@
 """Estimators of importance and their errors, the permutation null, convergence and early stopping."""
 
+from .clips import estimate_clips
 from .convergence import Convergence, convergence
 from .estimators import ESTIMATORS, estimate
 from .interactions import Interactions, pair_interactions
@@ -17,6 +18,7 @@ __all__ = [
     "combine",
     "convergence",
     "estimate",
+    "estimate_clips",
     "interim_analysis",
     "interim_rows",
     "pair_interactions",

@@ -26,7 +26,9 @@ from ..designs.hadamard import Hadamard
 from ..designs.levels import Levels
 from ..designs.random import LeaveOneOut
 from ..designs.slopes import DRAW, MIN_ROWS, Joined, Slopes
-from .estimators import Estimate, Rows, Values, estimate, regression_masks, rows_read, whole_blocks
+from .clips import Rows, estimate_clips
+from .estimators import Estimate, Values, regression_masks, rows_read, whole_blocks
+from .formulas import Shared
 from .result import error_of_mean, groups_of
 
 POINTS = 8
@@ -65,14 +67,9 @@ def convergence(
         halves = [_halves(design, row, present[v], estimator, fraction) for v, row in enumerate(scores)]
         if any(rows is None for rows in halves):
             continue
-        sides = tuple(
-            [
-                estimate(estimator, design, scores[v], float(baseline[v]), hashes[v], present[v], rows[side])
-                for v, rows in enumerate(halves)
-                if rows is not None
-            ]
-            for side in (0, 1)
-        )
+        kept = [rows for rows in halves if rows is not None]
+        taken = [[rows[side] for rows in kept] for side in (0, 1)]
+        sides = [estimate_clips(estimator, design, scores, baseline, hashes, present, rows) for rows in taken]
         masks = round(np.mean([_count(rows[0]) for rows in halves if rows is not None]))
         points[masks] = _agreement(sides, groups, generator)  # each number of whole blocks once
     curve = np.array(list(points.values())).reshape(-1, 3).T
@@ -111,11 +108,11 @@ def _count(rows: Rows) -> int:
 
 
 def _agreement(
-    sides: Sequence[Sequence[Estimate]], groups: np.ndarray, generator: np.random.Generator
+    sides: Sequence[tuple[Sequence[Estimate], Shared | None]], groups: np.ndarray, generator: np.random.Generator
 ) -> tuple[float, float, float]:
-    """(correlation, low, high) of two measurements, each an estimate per clip."""
-    values = [np.mean([e.value for e in side], axis=0) for side in sides]
-    errors = [error_of_mean(side, groups)[0] for side in sides]
+    """(correlation, low, high) of two measurements, each an estimate per clip and their shared error."""
+    values = [np.mean([e.value for e in estimates], axis=0) for estimates, _ in sides]
+    errors = [error_of_mean(estimates, groups, shared)[0] for estimates, shared in sides]
     measured = np.isfinite([*values, *errors]).all(0)
     (first, second), (first_error, second_error) = ([side[measured] for side in pair] for pair in (values, errors))
     correlation = float(rank_correlation(first, second))

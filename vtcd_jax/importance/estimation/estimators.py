@@ -9,7 +9,7 @@
     released     Σ_k y_k M_ki                                 the authors' code: not centred, not divided
     drop         y_0 - y_k where mask k removes i alone       occlusion
     slope        mean of dy / dg_i at rows where gate i is drawn from [0, 1] (``slopes``)
-    joined       contrast and slope with inverse variances (``join``)
+    joined       both, over all clips at once (``clips``, ``join``)
 
 Higher is more important for all of them. From complementary pairs of masks only the differences
 ``d = (y(M) - y(1 - M)) / 2`` are used. Whole Hadamard blocks are read by their columns, where contrast and regression
@@ -45,12 +45,11 @@ from .formulas import (
     released,
     removed_and_kept,
 )
-from .join import join
 from .slopes import slope_estimate
 
 __all__ = [
-    "ESTIMATORS", "MIN_BLOCKS", "ORIGINALS", "POOLED_DOF", "Estimate", "count_read", "default_estimator", "estimate",
-    "from_rows", "removed_and_kept", "regression_masks", "rows_read", "whole_blocks",
+    "ESTIMATORS", "MIN_BLOCKS", "ORIGINALS", "POOLED_DOF", "Estimate", "check_fits", "count_read", "default_estimator",
+    "estimate", "from_rows", "removed_and_kept", "regression_masks", "rows_read", "whole_blocks",
 ]  # fmt: skip
 
 ESTIMATORS = ("contrast", "regression", "paper", "released", "drop", "slope", "joined")
@@ -69,29 +68,31 @@ def default_estimator(design: Design | Joined) -> str:
     return "drop" if isinstance(design, LeaveOneOut) else "contrast"
 
 
-def estimate(
-    estimator: str,
-    design: Design | Joined,
-    y: Values,
-    baseline: float,
-    clip_hash: str,
-    present: np.ndarray,
-    rows: Rows | None = None,
-) -> Estimate:
-    """One clip's importance from its scores [mask] under the first rows of a design, NaN where a row was not run.
-
-    y:    for ``Slopes`` slopes [row, concept], for ``Joined`` scores and slopes.
-    rows: int [row], increasing, which rows to read; None: ``rows_read``.
-    Raises InputError for an unknown estimator, for too few masks, and for masks that cannot show the estimate.
-    """
+def check_fits(estimator: str, design: Design | Joined) -> None:
+    """Raises InputError for an unknown estimator, and for one of slopes where there are none, or the reverse."""
     if estimator not in ESTIMATORS:
         raise InputError(f"unknown estimator {estimator!r}; known: {', '.join(ESTIMATORS)}")
     fits = default_estimator(design)
     if estimator != fits and {estimator, fits} & set(SLOPED):
         raise InputError(f"estimator {estimator!r} does not fit a design with the estimator {fits!r}; leave it out")
-    if isinstance(design, Joined):
-        parts = zip(("contrast", "slope"), (design.masks, design.slopes), y, rows or (None, None), strict=True)
-        return join(*(estimate(name, part, v, baseline, clip_hash, present, r) for name, part, v, r in parts))
+
+
+def estimate(
+    estimator: str,
+    design: Design,
+    y: np.ndarray,
+    baseline: float,
+    clip_hash: str,
+    present: np.ndarray,
+    rows: np.ndarray | None = None,
+) -> Estimate:
+    """One clip's importance from its scores [mask] under the first rows of a design, NaN where a row was not run.
+
+    y:    for ``Slopes`` slopes [row, concept].
+    rows: int [row], increasing, which rows to read; None: ``rows_read``.
+    Raises InputError for an unknown estimator, for too few masks, and for masks that cannot show the estimate.
+    """
+    check_fits(estimator, design)
     y = np.asarray(y, np.float64)
     rows = rows_read(design, y, present) if rows is None else np.asarray(rows)
     if isinstance(design, Levels):

@@ -31,6 +31,17 @@ class Estimate:
     pooled: bool = False
 
 
+@dataclass(frozen=True)
+class Shared:
+    """An error that all clips of a ranking have in common, so that it does not average out over them.
+
+    variance: float64 [concept], of the mean over clips.  dof: its degrees of freedom.
+    """
+
+    variance: np.ndarray
+    dof: float
+
+
 Scores = Float[np.ndarray, " mask"]
 Kept = Float[np.ndarray, "mask concept"]
 

@@ -16,8 +16,8 @@ each column is fitted alone.
 
 The null hypothesis for slopes (see ``slopes``): u_ki, the mean slope of a pair of rows, is distributed symmetrically
 around 0. Then the sign of each pair may flip, the same for all its concepts. An asymmetric u_ki with mean 0 is tested
-approximately, because t is a studentised mean. In joined designs the t of both parts are joined in every permutation
-as the estimates are (``join``).
+approximately, because t is a studentised mean. In joined designs the t of both parts are joined in every permutation,
+in each clip with inverse variances.
 
 Freedman & Lane, "A nonstochastic interpretation of reported significance levels", J. Bus. Econ. Stat. 1.
 """
@@ -37,7 +37,6 @@ from ..designs.random import LeaveOneOut, Random
 from ..designs.slopes import Joined, Slopes
 from .estimators import Values, rows_read
 from .formulas import removed_and_kept
-from .join import weights
 from .result import groups_of, summed
 from .slopes import units_of
 
@@ -196,8 +195,19 @@ def _joined(
     """Slopes and errors of two parts, joined with inverse variances, without a part that does not show a concept."""
     values, errors = np.stack([first[0], second[0]]), np.stack([first[1], second[1]])
     shown = (errors > 0).any(1, keepdims=True)
-    shares = weights(np.where(shown, errors**2, np.nan), values)
+    shares = _weights(np.where(shown, errors**2, np.nan), values)
     return (shares * values).sum(0), np.sqrt((shares**2 * errors**2).sum(0))
+
+
+def _weights(variances: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """float64 [2, ...]: shares of two estimates that sum to 1. variances: NaN where unknown; values: NaN for none."""
+    known = np.isfinite(variances)
+    other = variances[::-1]
+    total = np.where(known.all(0), variances.sum(0), 0.0)
+    shares = np.divide(np.where(known, other, 0.0), total, out=np.full(variances.shape, 0.5), where=total > 0)
+    shares = np.where(known.all(0), shares, np.where(known.any(0), known, 0.5))
+    there = np.isfinite(values)
+    return np.where(there.all(0), shares, np.where(there.any(0), there, 0.5))
 
 
 def permutations(units: int, paired: bool, draws: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

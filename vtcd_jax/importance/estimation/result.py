@@ -19,7 +19,7 @@ import numpy as np
 
 from vtcd_jax.base.statistics import half_width
 
-from .formulas import Estimate
+from .formulas import Estimate, Shared
 
 LEVEL = 0.95
 
@@ -81,16 +81,19 @@ def combine(
     present: np.ndarray,
     baseline: np.ndarray,
     hashes: Sequence[str] | None = None,
+    shared: Shared | None = None,
 ) -> Importance:
     """Importance over clips from the estimates of each. present: bool [video, concept].  baseline: [video].
 
     hashes: of the clips' content, equal ones are copies; None: all clips differ.
+    shared: an error that all clips have in common; None: they have none.
     """
     values = np.stack([e.value for e in estimates])
     groups, videos = groups_of(hashes if hashes is not None else range(len(values))), present.sum(0)
     with np.errstate(invalid="ignore", divide="ignore"):
         over_present = np.where(videos > 0, (values * present).sum(0) / np.maximum(videos, 1), 0.0)
-    se_masks, dof = error_of_mean(estimates, groups)
+    se_masks, dof = error_of_mean(estimates, groups, shared)
+    common = 0.0 if shared is None else shared.variance
     return Importance(
         score=score,
         estimator=estimator,
@@ -103,7 +106,7 @@ def combine(
         present=present,
         se_masks=se_masks,
         dof_masks=dof,
-        se_videos=_error_over_clips(values, groups),
+        se_videos=np.sqrt(_error_over_clips(values, groups) ** 2 + common),
         distinct=int(groups.max()) + 1,
         pooled=sum(e.pooled for e in estimates),
         baseline=np.asarray(baseline, np.float64),
@@ -122,11 +125,16 @@ def summed(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
     return total
 
 
-def error_of_mean(estimates: Sequence[Estimate], groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def error_of_mean(
+    estimates: Sequence[Estimate], groups: np.ndarray, shared: Shared | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Sampling error of the mean over clips, and its degrees of freedom, [concept] each."""
     variances = summed(np.sqrt([e.variance for e in estimates]), groups) ** 2
     clip_dof = np.array([np.broadcast_to(e.dof, e.value.shape) for e in estimates])
     dof = np.array([clip_dof[groups == group].min(0) for group in range(len(variances))])
+    if shared is not None:
+        common = shared.variance * len(estimates) ** 2
+        variances, dof = np.vstack([variances, common]), np.vstack([dof, np.full(common.shape, shared.dof)])
     total = variances.sum(0)
     with np.errstate(invalid="ignore", divide="ignore"):
         satterthwaite = np.where(total > 0, total**2 / (variances**2 / dof).sum(0), dof.sum(0))
