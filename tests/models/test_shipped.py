@@ -37,7 +37,7 @@ def held_out(model, count: int, seed: int = 5):
 
 
 @pytest.mark.parametrize(
-    ("name", "least"), [("world-videomae", 0.95), ("world-videomae-classes", 0.8), ("world-internvideo", 0.8)]
+    ("name", "least"), [("world-videomae", 0.93), ("world-videomae-masks", 0.95), ("world-internvideo", 0.8)]
 )
 def test_the_classes_are_known_by_motion(name, least):
     """On 140 held-out clips; with the frames of each in random order it must fall steeply (chance is 7 %)."""
@@ -99,6 +99,7 @@ def test_the_autoencoder_sees_through_its_mask():
 def test_its_manifest_tells_how_it_was_made(name):
     folder = WEIGHTS / name
     manifest = json.loads((folder / "manifest.json").read_text())
-    assert manifest["source"] == "scripts/train_world.py" and manifest["recipe"]["seed"] == 0
+    assert manifest["source"] == "scripts/train_world.py" and manifest["recipe"]["seed"] >= 0
+    assert manifest["recipe"].get("start") is None or "recipe" in manifest["start"], "of an earlier round, too"
     assert manifest["figures"]["held_out_clips"] == 1000
     assert sum(p.stat().st_size for p in folder.iterdir()) < 4_000_000
