@@ -6,16 +6,18 @@
 Slopes have a bias that more of them do not remove (``designs.slopes``). On networks most of it is one factor for all
 concepts. Masks have none, so their contrasts calibrate the slopes:
 
-    x_1 = a x_2 + d + noise       a  the factor, d  the rest of the bias, with variance t² over the n concepts
-    a  = Σ x_1 x_2 / Σ (x_2² - s_2²)                       least squares, corrected for the noise of x_2 (Fuller 1987)
-    t² = max(0, Σ ((x_1 - a x_2)² - e²) / (n - 1)) + sqrt(2 Σ e⁴) / (n - 1),  e² = s_1² + a² s_2²
+    x_1 = a x_2 + d + noise       a  the factor      d  the rest of the bias, larger for important concepts:
+                                  var(d) = b² = t² q,  q = (c + |x_2| / mean |x_2|) / (c + 1),  c = FLOOR
+    a  = Σ w x_1 x_2 / Σ w (x_2² - s_2²)                   least squares, corrected for the noise of x_2 (Fuller 1987)
+    t² = (max(0, Σ w² q ((x_1 - a x_2)² - e²)) + sqrt(2 Σ w⁴ q² e⁴)) / Σ w² q²,     e² = s_1² + a² s_2²
                                                            moments (DerSimonian and Laird 1986), and their standard
                                                            error: a bias that noise hides is not taken for none
-    T² = a² s_2² + t² + x_2² var(a)                        the variance of a x_2
+    w  = 1 / (e² + b²)                                     in a few rounds
+    T² = a² s_2² + b² + x_2² var(a),  var(a) = 1 / Σ w x_2²                         the variance of a x_2
 
     p_1 = T² / (s_1² + T²),  p_2 = 1 - p_1                 value in clip v = p_1 x_1v + p_2 a x_2v
 
-t² and var(a) are errors that all clips have in common (``Shared``): more clips do not average them out. So is what the
+b² and var(a) are errors that all clips have in common (``Shared``): more clips do not average them out. So is what the
 weights add because they are estimated too, the share 4 p_1 p_2 (p_1 / nu_1 + p_2 / nu_2) of the variance after Meier
 (1953), "Variance of a weighted mean", Biometrics 9. Fuller, "Measurement Error Models"; DerSimonian & Laird,
 "Meta-analysis in clinical trials", Control. Clin. Trials 7.
@@ -32,16 +34,23 @@ from .formulas import Estimate, Shared
 from .result import error_of_mean
 
 FEWEST = 4  # concepts that show the bias; with fewer, masks count alone
+FLOOR = 0.05  # c: on four networks the bias of unimportant concepts is small, but not zero (docs/ranking.md)
+ROUNDS = 3  # of the weights
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """scale: a.  scale_variance: var(a).  rest: t².  concepts: n."""
+    """scale: a.  scale_variance: var(a).  rest: t².  size: mean |x_2|.  concepts: n."""
 
     scale: float
     scale_variance: float
     rest: float
+    size: float
     concepts: int
+
+    def bias(self, slopes: np.ndarray) -> np.ndarray:
+        """b² + x_2² var(a), float64 [concept]: variance of what is left of the bias of ``slopes`` x_2."""
+        return self.rest * _relative(slopes, self.size) + slopes**2 * self.scale_variance
 
 
 @dataclass(frozen=True)
@@ -64,7 +73,7 @@ def join(masks: Sequence[Estimate], slopes: Sequence[Estimate], groups: np.ndarr
     if found is None:
         scale, bias = 1.0, np.full(first.value.shape, np.inf)
     else:
-        scale, bias = found.scale, found.rest + second.value**2 * found.scale_variance
+        scale, bias = found.scale, found.bias(second.value)
     own = scale**2 * second.variance  # the slopes' own variance
     shares = _shares(first, second, own + bias)
     estimates = [_one(a, b, shares, scale) for a, b in zip(masks, slopes, strict=True)]
@@ -79,18 +88,28 @@ def calibration(masks: _Mean, slopes: _Mean) -> Calibration | None:
     x1, v1, x2, v2 = (a[used] for a in (x1, v1, x2, v2))
     if len(x1) < FEWEST:
         return None
-    size = float((x2**2 - v2).sum())
-    if size <= (x2**2).sum() / 2:  # mostly noise, which shows no factor
-        return Calibration(1.0, 0.0, _rest(x1 - x2, v1 + v2), len(x1))
-    scale = float((x1 * x2).sum()) / size
-    noise = v1 + scale**2 * v2
-    rest = _rest(x1 - scale * x2, noise)
-    return Calibration(scale, float((x2**2 * (noise + rest)).sum()) / size**2, rest, len(x1))
+    size = float(np.abs(x2).mean()) or 1.0
+    q, scale, rest = _relative(x2, size), 1.0, 0.0
+    for _ in range(ROUNDS):
+        noise = v1 + scale**2 * v2
+        w = 1 / (noise + rest * q)
+        scale = _scale(x1, x2, v2, w)
+        moment = max(float((w**2 * q * ((x1 - scale * x2) ** 2 - noise)).sum()), 0.0)
+        error = float((2 * w**4 * q**2 * noise**2).sum()) ** 0.5
+        rest = (moment + error) / float((w**2 * q**2).sum())
+    information = float((x2**2 / (v1 + scale**2 * v2 + rest * q)).sum())
+    return Calibration(scale, 1 / information if information > 0 else 0.0, rest, size, len(x1))
 
 
-def _rest(apart: np.ndarray, noise: np.ndarray) -> float:
-    """t²."""
-    return (max(float((apart**2 - noise).sum()), 0.0) + float(2 * (noise**2).sum()) ** 0.5) / (len(apart) - 1)
+def _relative(slopes: np.ndarray, size: float) -> np.ndarray:
+    """q."""
+    return (FLOOR + np.abs(slopes) / size) / (FLOOR + 1)
+
+
+def _scale(x1: np.ndarray, x2: np.ndarray, v2: np.ndarray, w: np.ndarray) -> float:
+    """a; 1 where slopes are mostly noise, which shows no factor."""
+    signal, whole = float((w * (x2**2 - v2)).sum()), float((w * x2**2).sum())
+    return float((w * x1 * x2).sum()) / signal if signal > whole / 2 else 1.0
 
 
 def _mean(estimates: Sequence[Estimate], groups: np.ndarray) -> _Mean:
