@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import jax
 import numpy as np
@@ -54,6 +55,7 @@ SMOOTH = {
     "world-videomae-ssl": ("reconstruction",),
 }
 HARD = {"world-videomae": ("accuracy",), "world-tcow": ("iou",), "world-internvideo": ("accuracy",)}
+SMOOTH["world-videomae-masks"], HARD["world-videomae-masks"] = SMOOTH["world-videomae"], HARD["world-videomae"]
 BARS = {"Spearman": 0.95, "top 10": 0.95}
 PART = 4096  # masks of a file
 DISCOVERY = 24  # clips for discovery; the first of them are ranked
@@ -78,6 +80,13 @@ class Common:
     """Rows of slopes a clip; they cost three to five times as much as masks."""
     folder: Path = Path("runs/masks_needed")
     seed: int = 0
+    proposals: Literal["tokens", "slic"] = "tokens"
+    """What concepts are found in: single tokens or tubelets. Tokens get them."""
+
+    @property
+    def own_folder(self) -> Path:
+        """Where the concepts and pools of this question lie."""
+        return self.folder / (self.model if self.proposals == "tokens" else f"{self.model}-{self.proposals}")
 
 
 @dataclass(frozen=True)
@@ -112,11 +121,12 @@ def problem(settings: Common) -> tuple[Model, Clips, Concepts]:
     p = model.preprocessing
     config = vtcd.world.WorldConfig(size=p.height, frames=p.num_frames)
     clips = seen_clips(model, vtcd.world.clips(DISCOVERY, seed=settings.seed, config=config, split="held-out"))
-    folder = settings.folder / settings.model
+    folder = settings.own_folder
     try:
         concepts = load_concepts(folder)
     except vtcd.models.InputError:
-        concepts = vtcd.concepts.discover(model, clips, key=jax.random.key(settings.seed))
+        slic, key = vtcd.concepts.SlicConfig(proposals=settings.proposals), jax.random.key(settings.seed)
+        concepts = vtcd.concepts.discover(model, clips, slic=slic, key=key)
         save_concepts(concepts, folder)
     return model, clips[: settings.clips], concepts
 
@@ -143,7 +153,7 @@ def measure(settings: Measure) -> None:
 def pool_files(settings: Common, pool: str, video: int, masks: int) -> list[tuple[int, Path]]:
     """(first mask, file) of every part of a pool. A last part that is shorter has a name of its own, so that a larger
     pool does not take it for a whole one."""
-    folder = settings.folder / settings.model
+    folder = settings.own_folder
     return [(a, folder / f"{pool}-{video}-{a}-{min(a + PART, masks)}.safetensors") for a in range(0, masks, PART)]
 
 
@@ -436,7 +446,7 @@ def report(settings: Report) -> None:
         if smooth:
             print_bias(pools, asked)
             print_coverage(pools, asked)
-    files.write_text(settings.folder / settings.model / "curves.json", json.dumps(rows, indent=1))
+    files.write_text(settings.own_folder / "curves.json", json.dumps(rows, indent=1))
 
 
 def print_reference(settings: Common, asked: Question, pools: list[Pool]) -> None:
