@@ -17,7 +17,7 @@ import jax
 import numpy as np
 from bench_problem import problem
 
-from vtcd_jax.concepts import ElbowRule, NmfConfig, discover
+from vtcd_jax.concepts import ElbowRule, NmfConfig, SlicConfig, discover
 from vtcd_jax.data import Clips
 from vtcd_jax.importance import cris
 from vtcd_jax.models.families.videomae import VideoMAEConfig
@@ -49,7 +49,8 @@ def measure(config: VideoMAEConfig, concepts: int, clips: int, masks: int) -> di
 
     set_back()
     settings = NmfConfig(elbow=ElbowRule(rule="fixed", number=concepts), restarts=1, max_steps=200, refits=1)
-    found = discover(task.model, noise, nmf=settings, work=Work(progress=progress))
+    slic = SlicConfig(proposals="slic")  # tubelets need the most memory
+    found = discover(task.model, noise, slic=slic, nmf=settings, work=Work(progress=progress))
     ended("tables")
     cris(task.model, noise, found, masks=masks, key=jax.random.key(1))
     ended("ranking")

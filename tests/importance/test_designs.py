@@ -129,8 +129,8 @@ def test_every_concept_has_as_many_slopes_as_there_are_draws():
 
 @pytest.mark.parametrize("masks, smooth", [(96, 1), (512, 1), (512, 2), (1000, 3)])
 def test_joined_designs_spend_half_on_slopes_and_no_more_than_asked_for(masks, smooth):
-    made = make_design("joined", KEY, masks, concepts=concepts(), smooth=smooth)
-    alone = make_design("slopes", KEY, masks, concepts=concepts(), smooth=smooth)
+    made = make_design("joined", KEY, masks, concepts=concepts(), sloped=smooth)
+    alone = make_design("slopes", KEY, masks, concepts=concepts(), sloped=smooth)
     assert isinstance(made, Joined) and isinstance(alone, Slopes)
     price = 1 + 2 * smooth
     assert masks - price < alone.masks * price <= masks
@@ -284,7 +284,7 @@ def test_removal_orders_are_cumulative_and_complete():
         (lambda: Slopes(KEY, 8, share=0.0), r"share 0.0 of drawn gates must lie above 0 and be at most 1"),
         (lambda: design("slopes", 23), r"--masks 23 are too few for --design slopes: .* as 3 .*; give at least 24.*"),
         (
-            lambda: make_design("joined", KEY, 79, concepts=concepts(), smooth=2),
+            lambda: make_design("joined", KEY, 79, concepts=concepts(), sloped=2),
             r"--masks 79 are too few for --design joined: .* as 5 .*; give at least 80.*",
         ),
         *(

@@ -57,6 +57,13 @@ def test_scores_without_slope_are_read_from_the_masks_alone(model, clips, concep
     assert (smooth.se_masks[seen] > 0).all() and np.isfinite(joined.nulls[0].p[seen]).all()
 
 
+def test_slopes_are_those_of_the_first_score(model, clips, concepts, joined):
+    """A second smooth score costs nothing more, and is read from the masks."""
+    found = ranked(model, clips, concepts, "joined", score=("logit", "log_probability"))
+    assert [result.estimator for result in found.importance] == ["joined", "contrast"]
+    np.testing.assert_array_equal(found.importance[0].importance, joined.importance[0].importance)
+
+
 def test_a_joined_ranking_is_the_same_after_an_interruption(model, clips, concepts, joined):
     store = Limited(4)  # three untouched clips and a block of masks
     for writes in (4, 10, 3):
@@ -97,6 +104,8 @@ def test_scores_without_slope_are_refused_with_what_to_do(model, clips, concepts
     for name in ("slopes", "joined"):
         with pytest.raises(InputError, match="^score 'accuracy' has no slope; take 'log_probability'$"):
             run(name, score="accuracy")
+    with pytest.raises(InputError, match="score 'accuracy' has no slope; put 'log_probability' first"):
+        run("joined", score=BOTH[::-1])
     with pytest.raises(InputError, match="--masks 40 are too few for --design joined"):
         cris(model, clips, concepts, score="logit", masks=40, key=0, design="joined")
     with pytest.raises(InputError, match="estimator 'regression' does not fit design 'slopes'"):

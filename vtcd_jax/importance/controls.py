@@ -32,7 +32,7 @@ from vtcd_jax.scores import Targets, score_functions
 from .cris import importance_from_scores
 from .curves import Curves, leaves_of
 from .measure import measure
-from .named_designs import make_design, smooth_scores
+from .named_designs import make_design, sloped_scores
 
 CENTRES, GROUPS = KINDS = ("random centres", "random groups")
 STEPS = {  # ranking, curve
@@ -117,10 +117,10 @@ def controls(
     groups_key, masks_key = jax.random.split(as_key(key))
     settings = {"mode": mode, "chunk": chunk, "mesh": mesh, "dtype": dtype, "work": work}
     names, found = score or curves.score, []
-    smooth = len(smooth_scores(score_functions(names)))
+    sloped = len(sloped_scores(design, score_functions(names)))
     for kind in KINDS:
         known, new = _dealt(kind, model, ranked, evaluated, groups_key, work)
-        masking = make_design(design, masks_key, masks, concepts=known, ratio=ratio, estimator=estimator, smooth=smooth)
+        masking = make_design(design, masks_key, masks, concepts=known, ratio=ratio, estimator=estimator, sloped=sloped)
         support = Support.of(known)
         own = measure(
             model, ranked.clips, support, masking, targets=ranked.targets, step=STEPS[kind][0], score=names, **settings

@@ -132,7 +132,7 @@ def rank(
     stop_top: int | None = None,
     work: Work = Work(),
 ) -> Ranking:
-    """Ranks concepts by several scores from the same passes. Under "joined", 0/1 scores are read from the masks alone.
+    """Ranks concepts by several scores from the same passes. "joined" reads all but the first from the masks alone.
 
     design:   see ``make_design``; design_name: its name.  estimator: None takes what fits the design.
     key:      of the permutations of the null.  seed: of the intervals of convergence and interim analyses.

@@ -17,7 +17,7 @@ from vtcd_jax.scores import Scores, Targets, score_functions
 
 from .designs.slopes import Joined, Slopes
 from .estimation.estimators import Rows, Values
-from .named_designs import check_slopes, smooth_scores
+from .named_designs import check_slopes, sloped_scores
 
 RANK = Step("rank", "ranking", "pass")
 BASELINE = Step("baseline", "baseline", "pass", brief=True)
@@ -51,11 +51,11 @@ def measure(
     step: Step = RANK,
     work: Work = Work(),
 ) -> dict[str, Passes]:
-    """The passes of every score by name. Under ``Joined``, scores without slope have masks alone.
+    """The passes of every score by name. Under ``Joined``, all scores but the first have masks alone.
 
     rows: int [video], rows of each clip from the first (a pair of them under ``Joined``); None: all.
     step: names the blocks of masks; those of slopes are in ``<step>-slopes``.
-    Raises InputError for a score without slope under ``Slopes``, and for no other score under ``Joined``.
+    Raises InputError for a score without slope under ``Slopes``, and for such a first one under ``Joined``.
     """
     named = score_functions(score)
     check_slopes({Slopes: "slopes", Joined: "joined"}.get(type(design), ""), named)
@@ -71,7 +71,7 @@ def measure(
     elif isinstance(design, Joined):
         of_masks, of_gates = (None, None) if rows is None else rows
         masked = run(scores, design.masks, named, of_masks, step)
-        sloped = run(slopes, design.slopes, smooth_scores(named), of_gates, of_slopes)
+        sloped = run(slopes, design.slopes, sloped_scores("joined", named), of_gates, of_slopes)
         both = {name: list(zip(masked[name], values, strict=True)) for name, values in sloped.items()}
         return {n: Passes(design, both[n]) if n in both else Passes(design.masks, list(v)) for n, v in masked.items()}
     else:

@@ -34,7 +34,7 @@ def make_design(
     concepts: Concepts,
     ratio: float = 0.5,
     estimator: str | None = None,
-    smooth: int = 1,
+    sloped: int = 1,
 ) -> Design | Joined:
     """A design by name. For "paper" and "released", "random" is that of the originals: absent concepts are removed
     too, and every mask removes equally many. For a hierarchy of concepts "folded-hadamard" has a block for each of its
@@ -42,7 +42,7 @@ def make_design(
 
     masks:  what a clip may cost, in masked passes. "slopes" spends them on slopes (see ``slope_price``), "joined" one
             half on slopes and the other on whole blocks.
-    smooth: number of scores whose slopes are measured.
+    sloped: number of scores whose slopes are measured (``sloped_scores``).
 
     Raises InputError for an unknown name, for a ratio other than a half where the design has none, for one that removes
     no concept, and for an estimator that does not fit the design.
@@ -65,10 +65,10 @@ def make_design(
     if name == "leave-one-out":
         return LeaveOneOut(len(concepts))
     if name == "slopes":
-        return Slopes(key, slope_rows(name, masks, smooth))
+        return Slopes(key, slope_rows(name, masks, sloped))
     if name == "joined":
-        rows = slope_rows(name, masks, smooth)
-        rest = masks - rows * slope_price(smooth)
+        rows = slope_rows(name, masks, sloped)
+        rest = masks - rows * slope_price(sloped)
         return Joined(Hadamard(key, rest), Slopes(jax.random.fold_in(key, 1), rows))
     if concepts.parent is not None and name == "folded-hadamard":
         return Levels(key, masks, concepts.parent)
@@ -76,9 +76,9 @@ def make_design(
     return Hadamard(key, masks, folded=name != "hadamard", groups=groups)
 
 
-def slope_rows(design: str, masks: int, smooth: int) -> int:
+def slope_rows(design: str, masks: int, sloped: int) -> int:
     """Rows of slopes of a clip. Raises InputError where ``masks`` are too few."""
-    shares, price = 2 if design == "joined" else 1, slope_price(smooth)
+    shares, price = 2 if design == "joined" else 1, slope_price(sloped)
     if masks < (least := shares * MIN_ROWS * price):
         raise InputError(
             f"--masks {masks} are too few for --design {design}: a pass for slopes costs as much as {price} masked "
@@ -87,21 +87,26 @@ def slope_rows(design: str, masks: int, smooth: int) -> int:
     return masks // shares // price
 
 
-def smooth_scores(scores: Mapping[str, Score]) -> dict[str, Score]:
-    """The scores with a slope."""
-    return {name: function for name, function in scores.items() if name not in flat_scores(scores)}
+def sloped_scores(design: str, scores: Mapping[str, Score]) -> dict[str, Score]:
+    """The scores whose slopes a design measures: all under "slopes"; under "joined" the first, by which concepts are
+    ranked; none under others."""
+    return dict(list(scores.items())[: {"slopes": len(scores), "joined": 1}.get(design, 0)])
 
 
 def check_slopes(design: str, scores: Mapping[str, Score]) -> None:
-    """Raises InputError for a score without slope under the design "slopes", and for no other score under "joined"."""
-    flat = flat_scores(scores)
-    if design == "slopes" and len(scores) > len(flat) > 0:
-        name, instead = next(iter(flat.items()))
-        raise InputError(
-            f"score {name!r} has no slope; take {instead!r}, or --design joined, which reads it from masks"
-        )
-    if design == "slopes" or (design == "joined" and len(flat) == len(scores)):
+    """Raises InputError where a score has no slope that the design measures (``sloped_scores``)."""
+    flat, sloped = flat_scores(scores), sloped_scores(design, scores)
+    wrong = next((name for name in sloped if name in flat), None)
+    if wrong is None:
+        return
+    if len(scores) == 1:
         check_smooth(scores)
+    advice = (
+        f"put {flat[wrong]!r} first"
+        if design == "joined"
+        else (f"take {flat[wrong]!r}, or --design joined, which reads all scores but the first from masks")
+    )
+    raise InputError(f"score {wrong!r} has no slope; {advice}")
 
 
 def default_design(estimator: str | None) -> str:

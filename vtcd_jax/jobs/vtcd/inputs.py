@@ -15,7 +15,7 @@ from vtcd_jax.data.inputs import check_query, seen_clips
 from vtcd_jax.data.notices import SkippedClips, recorded
 from vtcd_jax.data.query import with_query
 from vtcd_jax.devices.precision import resolved_dtype
-from vtcd_jax.importance.named_designs import check_slopes, slope_rows, smooth_scores
+from vtcd_jax.importance.named_designs import check_slopes, slope_rows, sloped_scores
 from vtcd_jax.models import Model, describe, load, model_hashes
 from vtcd_jax.runs import Progress, Run, Step, manifest, write_csv
 from vtcd_jax.scores import (
@@ -110,7 +110,7 @@ def _opened(settings: RunSettings, progress: Progress) -> tuple[Model, ClipSourc
     check_slopes(settings.design_name, named)
     if settings.design_name in ("slopes", "joined"):
         least = min(settings.masks, settings.control_masks or settings.masks)
-        slope_rows(settings.design_name, least, len(smooth_scores(named)))
+        slope_rows(settings.design_name, least, len(sloped_scores(settings.design_name, named)))
     if settings.target is not None:
         class_index(model, settings.target)
     if settings.query is not None and not follows_query(model):

@@ -15,7 +15,7 @@ from vtcd_jax.concepts.cost import factorisation_seconds, largest_site, segmenta
 from vtcd_jax.concepts.settings import resolved
 from vtcd_jax.importance.curves import removal_counts
 from vtcd_jax.importance.designs.slopes import slope_price
-from vtcd_jax.importance.named_designs import slope_rows, smooth_scores
+from vtcd_jax.importance.named_designs import slope_rows, sloped_scores
 from vtcd_jax.jobs.job import Cost
 from vtcd_jax.models import sites
 from vtcd_jax.report.overlays import card_seconds
@@ -53,7 +53,7 @@ class Rates:
     """Measurements for several stages.
 
     passes:    cost of masked passes.
-    slopes:    cost of passes for the slopes of the smooth scores; None for a design without slopes.
+    slopes:    cost of passes for slopes; None for a design without slopes.
     segment:   seconds for one head of one clip.
     factorise: seconds for all heads.
     card:      seconds for one clip of the report.
@@ -75,8 +75,8 @@ def measure(settings: RunSettings, inputs: VtcdInputs) -> Rates:
     passes = pass_cost(*one, masks=settings.masks, score=inputs.scores, **asked)
     rows, slopes = _slopes_per_clip(settings, inputs), None
     if rows:
-        smooth = smooth_scores(score_functions(inputs.scores))
-        slopes = pass_cost(*one, masks=rows, score=smooth, result="slopes", **asked)
+        sloped = sloped_scores(settings.design_name, score_functions(inputs.scores))
+        slopes = pass_cost(*one, masks=rows, score=sloped, result="slopes", **asked)
     slic, nmf = resolved(settings.slic, settings.nmf)
     segment = segmentation_seconds(model, largest_site(model, size.names), slic)
     factorise = factorisation_seconds(model, size.names, size.clips, slic, nmf)
@@ -149,8 +149,8 @@ def _per_clip(settings: RunSettings, inputs: VtcdInputs, size: Sizes) -> int:
     """Masked passes of a clip."""
     if settings.design_name == "slopes":
         return 0
-    smooth = len(smooth_scores(score_functions(inputs.scores)))
-    return _most(settings, size) - _slopes_per_clip(settings, inputs) * slope_price(smooth)
+    sloped = len(sloped_scores(settings.design_name, score_functions(inputs.scores)))
+    return _most(settings, size) - _slopes_per_clip(settings, inputs) * slope_price(sloped)
 
 
 def _most(settings: RunSettings, size: Sizes) -> int:
@@ -162,4 +162,5 @@ def _slopes_per_clip(settings: RunSettings, inputs: VtcdInputs) -> int:
     """Rows of slopes of a clip."""
     if settings.design_name not in ("slopes", "joined"):
         return 0
-    return slope_rows(settings.design_name, settings.masks, len(smooth_scores(score_functions(inputs.scores))))
+    sloped = len(sloped_scores(settings.design_name, score_functions(inputs.scores)))
+    return slope_rows(settings.design_name, settings.masks, sloped)

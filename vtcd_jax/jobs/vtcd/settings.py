@@ -39,7 +39,7 @@ class RunSettings:
     """Per-head features from which concepts are made, and which are removed."""
     masks: int = 512
     """Largest number of masked passes per clip for ranking; block designs use as many whole blocks as fit. A pass for
-    slopes counts as three, with two smooth scores as five, and so on."""
+    slopes counts as three; under the design slopes, with two scores, as five, and so on."""
     design: Literal[
         "auto",
         "folded-hadamard",
@@ -53,7 +53,8 @@ class RunSettings:
         "joined",
     ] = "auto"
     """Which concepts are removed together; auto: folded-hadamard, or random with the estimators paper and released.
-    slopes ranks by gradients at random gates, joined by these and masks together (smooth scores)."""
+    slopes ranks by gradients at random gates, joined by these and masks together (the first score; it must be
+    smooth)."""
     ratio: float = 0.5
     """Fraction of the concepts removed in each masked pass (designs random and bernoulli)."""
     estimator: Literal["auto", "contrast", "regression", "paper", "released"] = "auto"

@@ -20,7 +20,7 @@ from vtcd_jax.importance import Control, Ranking, controls, make_design, rank, r
 from vtcd_jax.importance.controls import Sample
 from vtcd_jax.importance.curves import layer_importance
 from vtcd_jax.importance.measure import baselines, measure
-from vtcd_jax.importance.named_designs import smooth_scores
+from vtcd_jax.importance.named_designs import sloped_scores
 from vtcd_jax.importance.storage import load_curves, load_ranking, save_curves, save_ranking
 from vtcd_jax.jobs.job import Context, Stage
 from vtcd_jax.report.charts import order_style
@@ -72,10 +72,10 @@ DISCOVER: Stage[RunSettings, VtcdInputs] = Stage(
 # -- ranking ----------------------------------------------------------------------------------------------------------
 def _design(context: Run, concepts: Concepts) -> Any:
     s = context.settings
-    smooth = len(smooth_scores(score_functions(context.inputs().scores)))
+    sloped = len(sloped_scores(s.design_name, score_functions(context.inputs().scores)))
     return make_design(
         s.design_name, stage_key(s.seed, "rank"), s.masks, concepts=concepts, ratio=s.ratio,
-        estimator=s.estimator_name, smooth=smooth,
+        estimator=s.estimator_name, sloped=sloped,
     )  # fmt: skip
 
 

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import rankdata
+
+from vtcd_jax.base.statistics import ranks
 
 from ..evaluation.metrics import Metrics, correlation
 
@@ -25,7 +26,7 @@ Importance = Float[np.ndarray, "concept"]
 def agreement(importance: Importance, exact: Importance) -> Metrics:
     """The three metrics; 0 where nothing has an effect."""
     acting = np.abs(exact) > EFFECT
-    order = correlation(rankdata(importance[acting]), rankdata(exact[acting])) if acting.sum() > 1 else 0.0
+    order = correlation(ranks(importance[acting]), ranks(exact[acting])) if acting.sum() > 1 else 0.0
     sought = int(min(TOP, (exact > EFFECT).sum()))
     best, first = (set(np.argsort(-x, kind="stable")[:sought].tolist()) for x in (exact, importance))
     top = len(best & first) / sought if sought else 0.0
