@@ -1,6 +1,7 @@
 """Concepts: from a network's features on clips to groups of space-time regions.
 
-    features ──upsample──▶ SLIC ──▶ tubelets ──k-means, elbow──▶ convex NMF ──▶ concepts
+    features ──▶ single tokens ──k-means, knee──▶ convex NMF ──▶ concepts ──▶ every token has one       (default)
+    features ──upsample──▶ SLIC ──▶ tubelets ──k-means, elbow──▶ convex NMF ──▶ concepts               (VTCD)
 
 Other dictionaries than convex NMF, for your own features too: ``dictionaries.fit`` and ``encode``. SLIC, k-means,
 silhouettes and the factorisation work on plain arrays and know no network; ``discover`` and ``assign`` put them
