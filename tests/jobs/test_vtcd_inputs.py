@@ -126,8 +126,9 @@ def test_designs_of_slopes_are_checked_before_any_work(model):
             load_inputs(RunSettings(clips="world:12", model=str(model), target="0", **settings), silent)
         return str(error.value)
 
-    asked = "score 'accuracy' has no slope; take 'log_probability', or --design joined, which reads it from masks"
-    assert load(design="slopes") == asked
+    wrong = "score 'accuracy' has no slope; "
+    assert load(design="slopes").startswith(f"{wrong}take 'log_probability', or --design joined, which reads all")
+    assert load(design="joined", scores=("accuracy", "margin")) == f"{wrong}put 'log_probability' first"
     assert load(design="joined", scores=("accuracy",)) == "score 'accuracy' has no slope; take 'log_probability'"
     few = load(design="joined", scores=("margin", "accuracy"), control_masks=40)
     assert few.startswith("--masks 40 are too few for --design joined") and "give at least 48" in few
