@@ -50,12 +50,15 @@ from vtcd_jax.scores.targets import find_targets
 
 SMOOTH = {
     "world-videomae": ("log_probability", "margin"),
+    "world-videomae-masks": ("log_probability", "margin"),
     "world-tcow": ("soft_iou",),
     "world-internvideo": ("logit", "log_probability"),
     "world-videomae-ssl": ("reconstruction",),
 }
-HARD = {"world-videomae": ("accuracy",), "world-tcow": ("iou",), "world-internvideo": ("accuracy",)}
-SMOOTH["world-videomae-masks"], HARD["world-videomae-masks"] = SMOOTH["world-videomae"], HARD["world-videomae"]
+HARD = {
+    "world-videomae": ("accuracy",), "world-videomae-masks": ("accuracy",), "world-tcow": ("iou",),
+    "world-internvideo": ("accuracy",),
+}  # fmt: skip
 BARS = {"Spearman": 0.95, "top 10": 0.95}
 PART = 4096  # masks of a file
 DISCOVERY = 24  # clips for discovery; the first of them are ranked

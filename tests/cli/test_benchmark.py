@@ -47,7 +47,8 @@ def test_overwrite_replaces_the_file(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("option", "word"),
     [(("--clips", "3"), "--clips 3"), (("--seeds", "0"), "--seeds 0"), (("--masks", "1"), "--masks 1"),
-     (("--proposals",), "--proposals"), (("--noise", "-1"), "--noise")],
+     (("--proposals",), "--proposals"), (("--noise", "-1"), "--noise"),
+     (("--nmf.elbow.threshold", "0.9"), "rule 'knee' has none")],
 )  # fmt: skip
 def test_bad_numbers_are_refused(option, word):
     said = vtcd("benchmark", *option)

@@ -107,13 +107,14 @@ def _first(
     proposals = every if given.proposals is None else given.proposals
     if not proposals:
         raise InputError("--proposals: give at least one of slic, tokens and crops")
-    slic_settings = {kind: dataclasses.replace(method.slic, proposals=kind) for kind in proposals}
+    slic = {kind: dataclasses.replace(method.slic, proposals=kind) for kind in proposals}
+    asked = {kind: dataclasses.replace(method, slic=own) for kind, own in slic.items()}
     if dry_run:
-        trials = settings.seeds * len(slic_settings)
+        trials = settings.seeds * len(asked)
         print(f"{trials} trials on {settings.clips} clips each, at most {trials * passes(settings, method):,} passes")
         return None
     keep_compilations()
-    methods = {kind: vtcd(dataclasses.replace(method, slic=slic)) for kind, slic in slic_settings.items()}
+    methods = {kind: vtcd(own) for kind, own in asked.items()}
     with Progress(common.quiet) as progress:
         report = judge(methods, settings, workers=_workers(), work=Work(progress=progress))
     return lines(report), report.to_json()

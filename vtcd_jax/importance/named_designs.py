@@ -101,11 +101,9 @@ def check_slopes(design: str, scores: Mapping[str, Score]) -> None:
         return
     if len(scores) == 1:
         check_smooth(scores)
-    advice = (
-        f"put {flat[wrong]!r} first"
-        if design == "joined"
-        else (f"take {flat[wrong]!r}, or --design joined, which reads all scores but the first from masks")
-    )
+    advice = f"take {flat[wrong]!r}, or --design joined, which reads all scores but the first from masks"
+    if design == "joined":
+        advice = f"put {flat[wrong]!r} first"
     raise InputError(f"score {wrong!r} has no slope; {advice}")
 
 

@@ -39,7 +39,7 @@ ROUNDS = 3  # of the weights
 
 
 @dataclass(frozen=True)
-class Calibration:
+class _Calibration:
     """scale: a.  scale_variance: var(a).  rest: t².  size: mean |x_2|.  concepts: n."""
 
     scale: float
@@ -69,7 +69,7 @@ def join(masks: Sequence[Estimate], slopes: Sequence[Estimate], groups: np.ndarr
     0) counts alone. With fewer than ``FEWEST`` concepts that show the bias, contrasts count alone where there are any.
     """
     first, second = _mean(masks, groups), _mean(slopes, groups)
-    found = calibration(first, second)
+    found = _calibration(first, second)
     if found is None:
         scale, bias = 1.0, np.full(first.value.shape, np.inf)
     else:
@@ -80,7 +80,7 @@ def join(masks: Sequence[Estimate], slopes: Sequence[Estimate], groups: np.ndarr
     return estimates, _shared(first, second, shares, own, bias, found)
 
 
-def calibration(masks: _Mean, slopes: _Mean) -> Calibration | None:
+def _calibration(masks: _Mean, slopes: _Mean) -> _Calibration | None:
     """None with too few concepts."""
     x1, v1, x2, v2 = masks.value, masks.variance, slopes.value, slopes.variance
     with np.errstate(invalid="ignore"):
@@ -98,7 +98,7 @@ def calibration(masks: _Mean, slopes: _Mean) -> Calibration | None:
         error = float((2 * w**4 * q**2 * noise**2).sum()) ** 0.5
         rest = (moment + error) / float((w**2 * q**2).sum())
     information = float((x2**2 / (v1 + scale**2 * v2 + rest * q)).sum())
-    return Calibration(scale, 1 / information if information > 0 else 0.0, rest, size, len(x1))
+    return _Calibration(scale, 1 / information if information > 0 else 0.0, rest, size, len(x1))
 
 
 def _relative(slopes: np.ndarray, size: float) -> np.ndarray:
@@ -145,7 +145,7 @@ def _one(masks: Estimate, slopes: Estimate, shares: np.ndarray, scale: float) ->
 
 
 def _shared(
-    masks: _Mean, slopes: _Mean, shares: np.ndarray, own: np.ndarray, bias: np.ndarray, found: Calibration | None
+    masks: _Mean, slopes: _Mean, shares: np.ndarray, own: np.ndarray, bias: np.ndarray, found: _Calibration | None
 ) -> Shared:
     """The error of the means that all clips have in common."""
     both = (shares > 0).all(0)

@@ -35,9 +35,9 @@ def _drawn(seed: int, features: Mapping[str, np.ndarray], video: np.ndarray) -> 
 
 
 def random_centres(settings: VtcdSettings) -> Method:
-    """A dictionary that learns nothing: as many concepts as VTCD's elbow chooses, but a head's centres are tubelets of
-    the first half, drawn by lot, and with ``settings.nmf.tree`` unions of them. Every tubelet, or token, of the first
-    half and of the other goes to the nearest centre."""
+    """A dictionary that learns nothing: as many concepts as VTCD's rule chooses, but a head's centres are tokens or
+    tubelets of the first half, drawn by lot, and with ``settings.nmf.tree`` unions of them. Every tubelet, or token, of
+    the first half and of the other goes to the nearest centre."""
     nmf = dataclasses.replace(settings.nmf, method="k-means", refits=0)
 
     def find(model: Model, clips: Clips, key: jax.Array) -> Concepts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from vtcd_jax.base.errors import InputError
-from vtcd_jax.concepts.settings import NmfConfig, SlicConfig
+from vtcd_jax.concepts.settings import NmfConfig, SlicConfig, resolved
 
 
 @dataclass(frozen=True)
@@ -51,3 +51,4 @@ class VtcdSettings:
     def __post_init__(self) -> None:
         if self.masks < 2:
             raise InputError(f"--masks {self.masks} must be at least 2")
+        resolved(self.slic, self.nmf)  # refuses what excludes each other
