@@ -31,6 +31,7 @@ from vtcd_jax.scores.functions import default_scores
 HARD = {"log_probability": "accuracy", "soft_iou": "iou", "logit": "accuracy", "reconstruction": "reconstruction"}
 ORDERS = ("positive", "negative")
 RANDOM = "random order"
+MASKS = "CRIS, masks alone"
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,9 @@ def ranking(how: Removal, model: Model, clips: Clips, concepts: Concepts, method
     score, key = smooth(model), jax.random.fold_in(jax.random.key(seed), 4)
     if method == "CRIS":
         return vtcd.importance.cris(model, clips, concepts, score=score, masks=how.masks, key=key)
+    if method == MASKS:
+        design = "folded-hadamard"
+        return vtcd.importance.cris(model, clips, concepts, score=score, masks=how.masks, key=key, design=design)
     if method in ("released", "paper"):
         masks = how.preset_masks
         return vtcd.importance.cris(model, clips, concepts, score=score, masks=masks, key=key, estimator=method)

@@ -2,10 +2,10 @@
 
     python scripts/table1.py                              # table1.csv, curves.csv and table1.md in runs/table1
 
-Rows: a way to find concepts and a method to rank them. Columns: every model's positive area (most important first,
-small is good) and negative area (least important first, large is good), ± Student's 95 % over seeds. ``behind``
-compares seed by seed (equal clips) with the first row, the first way ranked by CRIS: does the interval of the
-difference leave zero out? How curves are drawn: ``removal.py``.
+Rows: a way to find concepts and a method to rank them. CRIS is by the default design: slopes joined with masks.
+Columns: every model's positive area (most important first, small is good) and negative area (least important first,
+large is good), ± Student's 95 % over seeds. ``behind`` compares seed by seed (equal clips) with the first row, the
+first way ranked by CRIS: does the interval of the difference leave zero out? How curves are drawn: ``removal.py``.
 
     single tokens      the default: concepts are found in single tokens, their number by the knee
     random centres     as many random tokens as centres: what a dictionary must be better than
@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import tyro
-from removal import HARD, ORDERS, RANDOM, Drawn, Removal, Way, areas, draw, groups_of, half_width, points, smooth
+from removal import HARD, MASKS, ORDERS, RANDOM, Drawn, Removal, Way, areas, draw, groups_of, half_width, points, smooth
 from tqdm import tqdm
 
 import vtcd_jax as vtcd
@@ -36,7 +36,7 @@ METHODS = ("CRIS", "occlusion", "integrated gradients", RANDOM)
 TUBELETS = NmfConfig(refits=0, assign="tubelets")
 IN_TUBELETS = SlicConfig(proposals="slic")
 WAYS = {
-    "single tokens": Way(METHODS),
+    "single tokens": Way((METHODS[0], MASKS, *METHODS[1:])),
     "random centres": Way(("CRIS",), centres=True),
     "single tokens, tree": Way(("CRIS",), NmfConfig(refits=0, tree=0.5)),
     "tokens": Way(METHODS, slic=IN_TUBELETS),

@@ -22,6 +22,7 @@ from vtcd_jax.importance.named_designs import (
     make_design,
 )
 from vtcd_jax.models import InputError
+from vtcd_jax.scores import score_functions
 
 KEY, CLIP = jax.random.key(4), "ab" * 32
 PRESENT = np.array([True, True, False, True, True, True, False, True, True, True, True, False, True, True])
@@ -184,10 +185,30 @@ def test_one_concept_alone_is_removed_about_half_of_the_time():
     np.testing.assert_allclose(1 - all_rows(Random(KEY, 400), alone)[:, 3].mean(), 0.5, atol=0.1)
 
 
-@pytest.mark.parametrize("estimator, name", [(None, "folded-hadamard"), ("paper", "random"), ("released", "random")])
+@pytest.mark.parametrize("estimator, name", [
+    (None, "joined"), ("joined", "joined"), ("contrast", "folded-hadamard"), ("regression", "folded-hadamard"),
+    ("paper", "random"), ("released", "random"),
+])  # fmt: skip
 def test_the_default_design_is_what_the_estimator_reads(estimator, name):
-    assert default_design(estimator) == name
+    assert default_design(score_functions("margin"), 48, estimator=estimator) == name
     check_estimator(name, estimator)
+
+
+def own(output, context):
+    return output.logits[:, 0]
+
+
+@pytest.mark.parametrize("score, name", [
+    ("log_probability", "joined"), (("soft_iou", "iou"), "joined"), ("reconstruction", "joined"),
+    ("accuracy", "folded-hadamard"), (("iou", "soft_iou"), "folded-hadamard"), (own, "folded-hadamard"),
+])  # fmt: skip
+def test_scores_that_may_have_no_slope_are_measured_by_masks(score, name):
+    assert default_design(score_functions(score), 512) == name
+
+
+def test_a_hierarchy_and_few_masks_are_measured_by_masks():
+    scores = score_functions("logit")
+    assert default_design(scores, 47) == default_design(scores, 512, nested=True) == "folded-hadamard"
 
 
 @pytest.mark.parametrize("folded", [True, False])

@@ -35,13 +35,21 @@ def joined(model, clips, concepts) -> Ranking:
 
 @pytest.mark.parametrize("design", ["slopes", "joined"])
 def test_slopes_rank_a_network_as_very_many_masks_do(model, clips, concepts, design):
-    exact = cris(model, clips, concepts, score="logit", masks=4096, key=1)
+    exact = cris(model, clips, concepts, score="logit", masks=4096, key=1, design="folded-hadamard")
     found = cris(model, clips, concepts, score="logit", masks=600, key=0, design=design)
     assert (found.design, found.estimator) == (design, {"slopes": "slope"}.get(design, "joined"))
     assert np.corrcoef(found.importance, exact.importance)[0, 1] > 0.98
     error = np.sqrt(found.se_masks**2 + exact.se_masks**2)
     bias = 0.1 * np.abs(exact.importance).max()
     np.testing.assert_array_less(np.abs(found.importance - exact.importance), 4 * error + bias)
+
+
+def test_smooth_scores_are_ranked_by_slopes_joined_with_masks_by_default(model, clips, concepts):
+    found = cris(model, clips, concepts, score="logit", masks=120, key=0, chunk=1)
+    asked = cris(model, clips, concepts, score="logit", masks=120, key=0, chunk=1, design="joined")
+    assert (found.design, found.estimator) == ("joined", "joined")
+    np.testing.assert_array_equal(found.importance, asked.importance)
+    assert cris(model, clips, concepts, score="accuracy", masks=120, key=0, chunk=1).design == "folded-hadamard"
 
 
 def test_scores_without_slope_are_read_from_the_masks_alone(model, clips, concepts, joined):

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 
 from vtcd_jax.importance.cris import importance_from_scores
 from vtcd_jax.importance.designs import Hadamard, Joined, Paired, Slopes
@@ -254,6 +255,28 @@ def test_joined_estimates_are_far_better_than_masks_alone():
             errors[name].append(found.importance - game.banzhaf())
     size = {name: float(np.sqrt(np.mean(np.square(values)))) for name, values in errors.items()}
     assert size["joined"] < 0.7 * size["contrast"], size
+
+
+def test_with_fewer_passes_than_a_block_joined_estimates_order_many_concepts():
+    """300 concepts, passes that cost as much as 256 masks: less than half a block. Slopes are fair here."""
+    rng, there = np.random.default_rng(0), np.ones((1, 300), bool)
+    signs = np.where(rng.random(300) < 0.75, 0.5, -0.5)
+    terms = tuple((some_terms(rng, 300, order, 300), rng.normal(0, 0.02, 300)) for order in (2, 3))
+    game = Walsh(0.1 * rng.gamma(0.3, size=300) * signs, terms)
+    slopes, found = slopes_of(game.extension), {"contrast": [], "joined": []}
+    designs = {"contrast": Hadamard(KEY, 256), "joined": Joined(Hadamard(KEY, 136), Slopes(KEY, 40))}
+    for name, design in designs.items():
+        for run in range(8):
+            masks = design.masks if isinstance(design, Joined) else design
+            values = game.value(masks.rows(f"{run}", 0, masks.count(there[0]), there[0]).astype(float))
+            if isinstance(design, Joined):
+                values = (values, slopes(design.slopes.rows(f"{run}", 0, 40, there[0])))
+            result = importance_from_scores("s", name, design, [values], np.zeros(1), [f"{run}"], there)
+            held = np.abs(result.importance - game.banzhaf()) <= result.half_widths()[0]
+            found[name].append((stats.spearmanr(result.importance, game.banzhaf())[0], held.mean()))
+    order = {name: float(np.mean(values, axis=0)[0]) for name, values in found.items()}
+    assert order["joined"] > order["contrast"] + 0.3, order
+    assert np.mean(found["joined"], axis=0)[1] >= 0.93
 
 
 # -- convergence, null, analyses ---------------------------------------------------------------------------------------

@@ -24,7 +24,8 @@ pytestmark = pytest.mark.compile
 
 @pytest.fixture(scope="module")
 def settings(model):
-    return RunSettings(clips="world:12", model=str(model), target="0", hold_out=0.5, masks=100, steps=20, repeats=5)
+    sizes = {"hold_out": 0.5, "masks": 100, "steps": 20, "repeats": 5, "design": "folded-hadamard"}
+    return RunSettings(clips="world:12", model=str(model), target="0", **sizes)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,7 @@ def test_slopes_are_measured_and_paid_from_the_masks(settings, inputs):
     """One smooth score: a row of slopes for three masks, half of them beside masks."""
     names = tuple(name for name in inputs.scores if name != "accuracy")[:1]
     smooth = dataclasses.replace(inputs, scores=names)
-    for design, masks, rows in (("slopes", 0, 33), ("joined", 100 - 3 * 16, 16)):
+    for design, masks, rows in (("slopes", 0, 33), ("joined", 100 - 3 * 16, 16), ("auto", 100 - 3 * 16, 16)):
         asked = dataclasses.replace(settings, design=design)
         rates = measure(asked, smooth)
         costs = {cost.name: cost for cost in planned(asked, smooth, rates).costs}

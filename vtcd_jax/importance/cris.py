@@ -87,7 +87,8 @@ def cris(
     concepts:  found on, or assigned to, the same clips in the same order.
     score:     a name, or your own function, alone or by name.
     masks:     largest number of masked passes per clip; a pass for slopes costs as much as three.
-    design:    one of ``DESIGNS`` (see ``designs``); default: what fits the estimator.
+    design:    one of ``DESIGNS`` (see ``designs``); default: "joined" for a smooth score by name, unless the estimator,
+               a hierarchy of concepts or few masks need another (``default_design``).
     ratio:     fraction of concepts removed in each mask; other than a half only for "random" and "bernoulli".
     estimator: one of ``ESTIMATORS``; default: what fits the design.
     target:    class for all clips; default: each clip's predicted class.
@@ -100,7 +101,9 @@ def cris(
     estimator, and a score without slope (0/1 scores) under the designs "slopes" and "joined".
     """
     score = default_scores(model)[0] if score is None else score
-    design = default_design(estimator) if design is None else design
+    if design is None:
+        nested = concepts.parent is not None
+        design = default_design(score_functions(score), masks, estimator=estimator, nested=nested)
     masking = make_design(design, key, masks, concepts=concepts, ratio=ratio, estimator=estimator)
     targets = find_targets(model, clips, target=target, reference=reference)
     settings = {"targets": targets, "mode": mode, "chunk": chunk, "mesh": mesh, "dtype": dtype}

@@ -12,7 +12,7 @@ from vtcd_jax.base.errors import InputError
 from vtcd_jax.base.random import Seed, as_key
 from vtcd_jax.concepts import Concepts
 from vtcd_jax.scores import Score
-from vtcd_jax.scores.functions import check_smooth, flat_scores
+from vtcd_jax.scores.functions import check_smooth, flat_scores, is_smooth
 
 from .designs import Bernoulli, Hadamard, Joined, LeaveOneOut, Levels, Paired, Random, Slopes
 from .designs.random import check_ratio, removed_count
@@ -107,9 +107,21 @@ def check_slopes(design: str, scores: Mapping[str, Score]) -> None:
     raise InputError(f"score {wrong!r} has no slope; {advice}")
 
 
-def default_design(estimator: str | None) -> str:
-    """The random design for the estimators "paper" and "released", else folded-hadamard."""
-    return "random" if estimator in ORIGINALS else "folded-hadamard"
+def default_design(
+    scores: Mapping[str, Score], masks: int, *, estimator: str | None = None, nested: bool = False
+) -> str:
+    """The random design for the estimators "paper" and "released". Without an estimator, joined where the first score
+    is known to be smooth and ``masks`` allow for both parts; else folded-hadamard.
+
+    scores: name -> function. One of your own may have no slope, so that it is measured by masks; ask for "joined".
+            Empty: not known yet, so masks.
+    nested: whether concepts are a hierarchy, which has no slopes.
+    """
+    if estimator in ORIGINALS:
+        return "random"
+    enough = masks >= 2 * MIN_ROWS * slope_price(1)
+    smooth = any(is_smooth(first) for first in list(scores.values())[:1])
+    return "joined" if smooth and enough and not nested and estimator in (None, "joined") else "folded-hadamard"
 
 
 def check_estimator(design: str, estimator: str | None) -> None:

@@ -19,6 +19,7 @@ from vtcd_jax.importance.named_designs import check_slopes, slope_rows, sloped_s
 from vtcd_jax.models import Model, describe, load, model_hashes
 from vtcd_jax.runs import Progress, Run, Step, manifest, write_csv
 from vtcd_jax.scores import (
+    Score,
     Targets,
     check_scores,
     class_count,
@@ -59,6 +60,14 @@ class VtcdInputs:
     misclassified: tuple[str, ...] = ()
     only_correct: bool = False
     unreadable: Mapping[str, str] = field(default_factory=dict)
+
+    def design(self, settings: RunSettings) -> str:
+        """The name of the design of the ranking and its controls."""
+        return settings.design_for(score_functions(self.scores))
+
+    def sloped(self, settings: RunSettings) -> dict[str, Score]:
+        """The scores whose slopes are measured, name -> function."""
+        return sloped_scores(self.design(settings), score_functions(self.scores))
 
 
 def load_inputs(settings: RunSettings, progress: Progress) -> VtcdInputs:
@@ -107,10 +116,10 @@ def _opened(settings: RunSettings, progress: Progress) -> tuple[Model, ClipSourc
     scores = tuple(dict.fromkeys(settings.scores or default_scores(model)))
     check_scores(model, scores)
     named = score_functions(scores)
-    check_slopes(settings.design_name, named)
-    if settings.design_name in ("slopes", "joined"):
-        least = min(settings.masks, settings.control_masks or settings.masks)
-        slope_rows(settings.design_name, least, len(sloped_scores(settings.design_name, named)))
+    design = settings.design_for(named)
+    check_slopes(design, named)
+    if design in ("slopes", "joined"):
+        slope_rows(design, settings.fewest_masks, len(sloped_scores(design, named)))
     if settings.target is not None:
         class_index(model, settings.target)
     if settings.query is not None and not follows_query(model):
@@ -143,8 +152,8 @@ def split(clips: ClipSource, fraction: float, seed: int) -> tuple[ClipSource, Cl
 
 
 def resolve(settings: RunSettings, inputs: VtcdInputs) -> RunSettings:
-    """The settings with the model's default scores filled in."""
-    return replace(settings, scores=inputs.scores)
+    """The settings with the model's default scores, and the design that fits them, filled in."""
+    return replace(settings, scores=inputs.scores, design=inputs.design(settings))
 
 
 def input_hashes(settings: RunSettings, inputs: VtcdInputs) -> dict[str, Any]:

@@ -15,11 +15,10 @@ from vtcd_jax.concepts.cost import factorisation_seconds, largest_site, segmenta
 from vtcd_jax.concepts.settings import resolved
 from vtcd_jax.importance.curves import removal_counts
 from vtcd_jax.importance.designs.slopes import slope_price
-from vtcd_jax.importance.named_designs import slope_rows, sloped_scores
+from vtcd_jax.importance.named_designs import slope_rows
 from vtcd_jax.jobs.job import Cost
 from vtcd_jax.models import sites
 from vtcd_jax.report.overlays import card_seconds
-from vtcd_jax.scores import score_functions
 
 from .inputs import VtcdInputs
 from .settings import RunSettings
@@ -75,8 +74,7 @@ def measure(settings: RunSettings, inputs: VtcdInputs) -> Rates:
     passes = pass_cost(*one, masks=settings.masks, score=inputs.scores, **asked)
     rows, slopes = _slopes_per_clip(settings, inputs), None
     if rows:
-        sloped = sloped_scores(settings.design_name, score_functions(inputs.scores))
-        slopes = pass_cost(*one, masks=rows, score=sloped, result="slopes", **asked)
+        slopes = pass_cost(*one, masks=rows, score=inputs.sloped(settings), result="slopes", **asked)
     slic, nmf = resolved(settings.slic, settings.nmf)
     segment = segmentation_seconds(model, largest_site(model, size.names), slic)
     factorise = factorisation_seconds(model, size.names, size.clips, slic, nmf)
@@ -147,20 +145,19 @@ def curve_costs(settings: RunSettings, inputs: VtcdInputs, rates: Rates) -> list
 
 def _per_clip(settings: RunSettings, inputs: VtcdInputs, size: Sizes) -> int:
     """Masked passes of a clip."""
-    if settings.design_name == "slopes":
+    if inputs.design(settings) == "slopes":
         return 0
-    sloped = len(sloped_scores(settings.design_name, score_functions(inputs.scores)))
-    return _most(settings, size) - _slopes_per_clip(settings, inputs) * slope_price(sloped)
+    return _most(settings, size) - _slopes_per_clip(settings, inputs) * slope_price(len(inputs.sloped(settings)))
 
 
 def _most(settings: RunSettings, size: Sizes) -> int:
     """What a clip may cost, in masked passes."""
-    return min(settings.masks, size.concepts) if settings.design_name == "leave-one-out" else settings.masks
+    return min(settings.masks, size.concepts) if settings.design == "leave-one-out" else settings.masks
 
 
 def _slopes_per_clip(settings: RunSettings, inputs: VtcdInputs) -> int:
     """Rows of slopes of a clip."""
-    if settings.design_name not in ("slopes", "joined"):
+    design = inputs.design(settings)
+    if design not in ("slopes", "joined"):
         return 0
-    sloped = len(sloped_scores(settings.design_name, score_functions(inputs.scores)))
-    return slope_rows(settings.design_name, settings.masks, sloped)
+    return slope_rows(design, settings.masks, len(inputs.sloped(settings)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -11,6 +12,7 @@ from vtcd_jax.concepts.settings import NmfConfig, SlicConfig, resolved
 from vtcd_jax.data.sampling import Sampling
 from vtcd_jax.importance.named_designs import check_design_ratio, check_estimator, check_nested, default_design
 from vtcd_jax.models import InputError
+from vtcd_jax.scores import Score
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,9 @@ class RunSettings:
         "slopes",
         "joined",
     ] = "auto"
-    """Which concepts are removed together; auto: folded-hadamard, or random with the estimators paper and released.
-    slopes ranks by gradients at random gates, joined by these and masks together (the first score; it must be
-    smooth)."""
+    """Which concepts are removed together. slopes ranks by gradients at random gates, joined by these and masks
+    together (the first score; it must be smooth). auto: joined if the first score is smooth and --masks are at least
+    48, without --estimator and --nmf.tree; else folded-hadamard, or random with the estimators paper and released."""
     ratio: float = 0.5
     """Fraction of the concepts removed in each masked pass (designs random and bernoulli)."""
     estimator: Literal["auto", "contrast", "regression", "paper", "released"] = "auto"
@@ -111,18 +113,25 @@ class RunSettings:
             if getattr(self, name) < minimum:
                 raise InputError(f"--{name.replace('_', '-')} {getattr(self, name)} must be at least {minimum}")
         resolved(self.slic, self.nmf)  # refuses what excludes each other
-        check_design_ratio(self.design_name, self.ratio)
-        if self.design_name == "leave-one-out" and (self.estimator != "auto" or self.stop):
+        design = self.design_for({})
+        check_design_ratio(design, self.ratio)
+        if design == "leave-one-out" and (self.estimator != "auto" or self.stop):
             raise InputError("--design leave-one-out removes one concept at a time: leave out --estimator and --stop")
-        check_estimator(self.design_name, self.estimator_name)
-        check_nested(self.design_name, self.nmf.tree > 0)
+        check_estimator(design, self.estimator_name)
+        check_nested(design, self.nmf.tree > 0)
         if self.mode == "neg_inf" and self.site != "key":
             raise InputError(f"--mode neg_inf hides keys from the softmax; --site {self.site} needs another --mode")
 
+    def design_for(self, scores: Mapping[str, Score]) -> str:
+        """The design of the ranking and its controls by these scores, name -> function: what "auto" stands for."""
+        if self.design != "auto":
+            return self.design
+        return default_design(scores, self.fewest_masks, estimator=self.estimator_name, nested=self.nmf.tree > 0)
+
     @property
-    def design_name(self) -> str:
-        """The design that "auto" stands for."""
-        return default_design(self.estimator_name) if self.design == "auto" else self.design
+    def fewest_masks(self) -> int:
+        """Masked passes of a clip for the ranking or for a control, whichever has fewer."""
+        return min(self.masks, self.control_masks or self.masks)
 
     @property
     def estimator_name(self) -> str | None:

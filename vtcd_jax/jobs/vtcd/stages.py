@@ -20,12 +20,10 @@ from vtcd_jax.importance import Control, Ranking, controls, make_design, rank, r
 from vtcd_jax.importance.controls import Sample
 from vtcd_jax.importance.curves import layer_importance
 from vtcd_jax.importance.measure import baselines, measure
-from vtcd_jax.importance.named_designs import sloped_scores
 from vtcd_jax.importance.storage import load_curves, load_ranking, save_curves, save_ranking
 from vtcd_jax.jobs.job import Context, Stage
 from vtcd_jax.report.charts import order_style
 from vtcd_jax.report.frames import save_frames, shown_clips
-from vtcd_jax.scores import score_functions
 
 from . import plan
 from .inputs import VtcdInputs, write_clips
@@ -71,11 +69,10 @@ DISCOVER: Stage[RunSettings, VtcdInputs] = Stage(
 
 # -- ranking ----------------------------------------------------------------------------------------------------------
 def _design(context: Run, concepts: Concepts) -> Any:
-    s = context.settings
-    sloped = len(sloped_scores(s.design_name, score_functions(context.inputs().scores)))
+    s, inputs = context.settings, context.inputs()
     return make_design(
-        s.design_name, stage_key(s.seed, "rank"), s.masks, concepts=concepts, ratio=s.ratio,
-        estimator=s.estimator_name, sloped=sloped,
+        inputs.design(s), stage_key(s.seed, "rank"), s.masks, concepts=concepts, ratio=s.ratio,
+        estimator=s.estimator_name, sloped=len(inputs.sloped(s)),
     )  # fmt: skip
 
 
@@ -83,7 +80,7 @@ def _rank(context: Run) -> None:
     settings, inputs, concepts = context.settings, context.inputs(), context.result("discover")
     ranking = rank(
         inputs.model, inputs.clips, concepts, _design(context, concepts), score=inputs.scores,
-        design_name=settings.design_name, estimator=settings.estimator_name, targets=inputs.targets,
+        design_name=inputs.design(settings), estimator=settings.estimator_name, targets=inputs.targets,
         key=stage_key(settings.seed, "null"), seed=settings.seed,
         stop_top=settings.stop_top if settings.stop else None, **passes_settings(context),
     )  # fmt: skip
@@ -147,7 +144,7 @@ def _curves(context: Run) -> None:
     compared: tuple[Control, ...] = ()
     if settings.control_masks:
         compared = controls(
-            inputs.model, ranked, evaluated, curves[0], ranking.importance[0].baseline, design=settings.design_name,
+            inputs.model, ranked, evaluated, curves[0], ranking.importance[0].baseline, design=inputs.design(settings),
             masks=min(settings.masks, settings.control_masks), ratio=settings.ratio,
             estimator=settings.estimator_name, key=stage_key(settings.seed, "control"), score=inputs.scores,
             **passes_settings(context),
