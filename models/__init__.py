@@ -10,6 +10,7 @@ from .building import build, param_shapes
 from .description import describe, fingerprint
 from .language.prompts import with_prompts
 from .language.tokenizer import Tokenizer, read_tokenizer
+from .own import ModuleSite, wrap
 from .registry import all_families, citations_of, family, family_of
 from .store import load, model_hashes, names, save, tokenizer_of
 from .taps import Tap, example_inputs, forward, output_shapes, sites
@@ -20,6 +21,7 @@ __all__ = [
     "InputError",
     "Inputs",
     "Model",
+    "ModuleSite",
     "Output",
     "Preprocessing",
     "Tap",
@@ -44,4 +46,5 @@ __all__ = [
     "sites",
     "tokenizer_of",
     "with_prompts",
+    "wrap",
 ]

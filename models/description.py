@@ -7,15 +7,14 @@ import hashlib
 import jax
 import numpy as np
 
-from .registry import all_families
+from .registry import family_of
 from .types import Model
 
 
 def describe(model: Model) -> str:
     """One line on a network: family, sizes, number of parameters."""
     config, clip = model.config, model.preprocessing
-    known = all_families().get(config.family)
-    parts = [known.title if known and known.title else config.family]
+    parts = [family_of(model).title or getattr(config, "family", model.name)]
     sizes = (("width", "width {}"), ("depth", "depth {}"), ("num_heads", "{} heads"))
     parts += [text.format(getattr(config, name)) for name, text in sizes if hasattr(config, name)]
     parts.append(f"{clip.num_frames} × {clip.height} × {clip.width} clips")

@@ -8,7 +8,7 @@ from importlib import import_module
 
 from vtcd_jax.base.errors import InputError
 
-from .types import Family, Model
+from .types import BLOCK_SITES, Family, Model
 
 
 def all_families() -> dict[str, Family]:
@@ -31,9 +31,13 @@ def family(name: str) -> Family:
 
 
 def family_of(model: Model) -> Family:
-    """What the library knows of a network's family; nothing, with the defaults, for a module of one's own."""
-    own = Family(type(model.config), lambda config: model.module, lambda config: model.preprocessing)
-    return all_families().get(getattr(model.config, "family", ""), own)
+    """What the library knows of a network's family; for a network of one's own what its config says of it."""
+    known = all_families().get(getattr(model.config, "family", ""))
+    if known is not None:
+        return known
+    title, sites = getattr(model.config, "title", ""), dict(getattr(model.config, "concept_sites", BLOCK_SITES.items()))
+    preprocessing = model.preprocessing
+    return Family(type(model.config), lambda _: model.module, lambda _: preprocessing, title, concept_sites=sites)
 
 
 def citations_of(name: str) -> tuple[str, ...]:

@@ -8,15 +8,29 @@ from __future__ import annotations
 
 import dataclasses
 from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from vtcd_jax.base.errors import InputError, nearest
 
 from .registry import family_of
 from .types import Edit, Inputs, Model, Output
+
+Pixels = np.ndarray | jax.Array
+"""RGB from 0 to 255 [batch, time, height, width, 3]."""
+
+
+@runtime_checkable
+class HasPixels(Protocol):
+    """Clips: what can be read gives ``video``, their pixels, and ``query``, their query masks or None."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, rows: Sequence[int], /) -> Any: ...
 
 
 class Tap:
@@ -71,20 +85,54 @@ def _edited(site: str, value: jax.Array, edit: Edit) -> jax.Array:
 
 
 def forward(
-    model: Model, inputs: Inputs, *, edits: Mapping[str, Edit] | None = None, capture: str | Collection[str] = ()
+    model: Model,
+    inputs: Inputs | Pixels | HasPixels,
+    *,
+    edits: Mapping[str, Edit] | None = None,
+    capture: str | Collection[str] = (),
 ) -> tuple[Output, dict[str, jax.Array]]:
-    """One pass of the network. Pure; the only entry to it.
+    """One pass of the network, all clips in one batch. Pure; the only entry to it.
 
+    inputs:  normalised ``Inputs``; or clips, or their pixels, RGB from 0 to 255 [batch, time, height, width, 3], which
+             are normalised first.
     edits:   site -> ``Edit``, applied before the value is captured and used.
     capture: sites whose values come back, in the layouts of ``sites(model)``; a single one may stand alone.
     Without text in ``inputs`` the model's ``prompts``, where it has them, are what clips are compared with.
-    Raises ValueError at trace time for a site the network does not have, and InputError for video that is not
-    normalised (whole numbers).
+    Raises ValueError at trace time for a site the network does not have, and InputError for ``Inputs`` that are not
+    normalised (whole numbers), and for what is neither inputs nor clips.
+
+    >>> import vtcd_jax as vtcd
+    >>> model, clips = vtcd.models.load("world-videomae"), vtcd.world.clips(2, seed=0)
+    >>> output, seen = forward(model, clips, capture="block_1/attn/key")
+    >>> output.logits.shape, seen["block_1/attn/key"].shape
+    ((2, 14), (2, 8, 6, 6, 4, 24))
     """
     tap = Tap(edits or {}, (capture,) if isinstance(capture, str) else capture)
-    output = model.module.apply({"params": model.params}, complete_inputs(model, inputs), tap)
+    complete = complete_inputs(model, inputs_of(model, inputs))
+    output = model.module.apply({"params": model.params}, complete, tap)
     tap.check()
     return output, tap.captured  # type: ignore[return-value]  # apply is untyped
+
+
+def inputs_of(model: Model, given: Inputs | Pixels | HasPixels) -> Inputs:
+    """Normalised inputs of clips or pixels; ``Inputs`` as they are. Raises InputError for anything else."""
+    if isinstance(given, Inputs):
+        return given
+    query = None
+    if isinstance(given, HasPixels):
+        clips = given.read(range(len(given)))
+        given, query = clips.video, clips.query if "query" in family_of(model).needs else None
+    if getattr(given, "ndim", 0) != 5 or given.shape[-1] != 3:
+        shape = list(given.shape) if hasattr(given, "shape") else type(given).__name__
+        raise InputError(f"{shape} is no batch: give Inputs, clips, or pixels [batch, time, height, width, 3]")
+    p = model.preprocessing
+    if isinstance(given, np.ndarray):
+        video = p.normalise(given)
+    elif jnp.issubdtype(given.dtype, jnp.floating):
+        raise InputError("pixels on a device must be uint8; if they are normalised give Inputs(video)")
+    else:
+        video = (given / 255.0 - jnp.asarray(p.mean, jnp.float32)) / jnp.asarray(p.std, jnp.float32)
+    return Inputs(jnp.asarray(video), query=None if query is None else jnp.asarray(query, jnp.float32))
 
 
 def complete_inputs(model: Model, inputs: Inputs) -> Inputs:

@@ -6,7 +6,7 @@ Axes, the same for every network: ``batch, time, height, width`` then ``head, ch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -62,8 +62,35 @@ class Output:
 class Edit:
     """An intervention at a site: ``value * scale + shift``. Both broadcast against the value; its dtype stays."""
 
-    scale: jax.Array | float = 1.0
-    shift: jax.Array | float = 0.0
+    scale: jax.Array | np.ndarray | float = 1.0
+    shift: jax.Array | np.ndarray | float = 0.0
+
+    @classmethod
+    def set(cls, value: jax.Array | np.ndarray | float) -> Edit:
+        """Puts ``value`` in the place of what is there: one captured from another clip patches an activation.
+
+        >>> Edit.set(0.5)
+        Edit(scale=0.0, shift=0.5)
+        """
+        return cls(scale=0.0, shift=value)
+
+    @classmethod
+    def heads(cls, removed: Sequence[int], count: int) -> Edit:
+        """Sets some heads of a per-head site to 0. count: heads of the site.
+
+        ``attn/mixed`` is what a head adds to the stream, so that there the whole head is removed (in TransformerLens:
+        ``hook_z``); a head whose keys are 0 still attends, to all tokens alike. Raises InputError for heads that are
+        not there.
+
+        >>> Edit.heads([1], count=4).scale[:, 0].tolist()
+        [1.0, 0.0, 1.0, 1.0]
+        """
+        wrong = [head for head in removed if not 0 <= head < count]
+        if wrong:
+            raise InputError(f"heads {', '.join(map(str, wrong))} are not among 0 to {count - 1}")
+        kept = np.ones((count, 1), np.float32)
+        kept[list(removed)] = 0
+        return cls(scale=kept)
 
 
 @dataclass(frozen=True)
@@ -164,3 +191,9 @@ class Model:
     labels: tuple[str, ...] = struct.field(pytree_node=False, default=())
     name: str = struct.field(pytree_node=False, default="")
     prompts: jax.Array | None = None
+
+    def __repr__(self) -> str:
+        from .description import describe
+
+        classes = f" · {len(self.labels)} classes" if self.labels else ""
+        return f"<{self.name}: {describe(self)}{classes}>"

@@ -33,6 +33,7 @@ LEVELS = (
     ("planted",),
     METHODS,
     ("report",),
+    ("plot",),
     ("jobs",),
     ("cli",),
 )

@@ -79,7 +79,7 @@ def imported(tree: ast.Module) -> set[str]:
 
 
 def test_the_library_depends_on_what_it_imports_and_on_nothing_else(root: Path) -> None:
-    """Not by way of what another package happens to need; drawing with matplotlib is an extra.
+    """Not by way of what another package happens to need; matplotlib and pandas are extras.
 
     chex and transformers are there for users: for their tests, and for Hugging Face folders."""
     files = [path for place in PLACES for path in (root / place).rglob("*.py")]
@@ -87,7 +87,7 @@ def test_the_library_depends_on_what_it_imports_and_on_nothing_else(root: Path) 
     foreign = {DISTRIBUTIONS.get(name, name) for name in names - {*sys.stdlib_module_names, "vtcd_jax"}}
     project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
     needed = {re.split("[<>=[]", line)[0] for line in project["dependencies"]}
-    assert foreign - {"matplotlib"} == needed - {"chex", "transformers"}
+    assert foreign - {"matplotlib", "pandas"} == needed - {"chex", "transformers"}
 
 
 def test_checks_also_run_on_the_oldest_jax_that_is_allowed(root: Path) -> None:

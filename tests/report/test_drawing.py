@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vtcd_jax.importance.estimation.convergence import Convergence
-from vtcd_jax.report import charts, figures, overlay, overlays, svg
+from vtcd_jax.report import charts, overlay, overlays, svg
 
 RED = (255, 0, 0)
 numbers = st.floats(-1e6, 1e6, allow_nan=False)
@@ -125,28 +125,6 @@ def test_layer_bars_are_as_tall_as_their_values():
     drawing = charts.layer_chart({0: 0.25, 1: 0.5, 2: 1.0}, "share")
     heights = [float(h) for h in re.findall(r'<rect x="[^"]+" y="[^"]+" width="[^"]+" height="([\d.]+)"', drawing)]
     np.testing.assert_allclose(np.array(heights) / heights[-1], [0.25, 0.5, 1.0], atol=1e-3)
-
-
-def test_figures_draw_into_the_given_axes(make):
-    matplotlib = pytest.importorskip("matplotlib")
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    data = make()
-    figure, (first, second, third) = plt.subplots(3)
-    assert data.curves is not None
-    assert figures.curves(data.curves, first) is first
-    np.testing.assert_allclose(first.lines[0].get_ydata(), data.curves.mean()[0])
-    assert figures.layers(data.layers, second) is second
-    np.testing.assert_allclose([bar.get_height() for bar in second.patches], list(data.layers.values()))
-    assert figures.importance(data.importance[0], data.concepts.names, third, top=5) is third
-    best = data.importance[0].order()[:5]
-    np.testing.assert_allclose([bar.get_width() for bar in third.patches], data.importance[0].importance[best])
-    assert [label.get_text() for label in third.get_yticklabels()] == [data.concepts.names[c] for c in best]
-    plt.close(figure)
-    own = figures.layers({0: 0.5})
-    assert own.figure is not figure
-    plt.close("all")
 
 
 def test_the_chart_of_convergence_tells_its_numbers():

@@ -100,6 +100,7 @@ def assign(
         stability_centres=concepts.stability_centres,
         parent=concepts.parent,
         channels=concepts.channels,
+        frames=concepts.frames,
     )
 
 

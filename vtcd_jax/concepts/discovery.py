@@ -123,7 +123,9 @@ def discover(
         "key": seed,
         "versions": {name: version(name) for name in ("jax", "numpy", "scikit-image")},
     }
+    clip = model.preprocessing
     concepts = _gather(found, tubelets, labels, shapes, settings, clips)
+    concepts = replace(concepts, frames=(clip.num_frames, clip.height, clip.width))
     concepts = concepts if not nmf.refits else _judged(concepts, nmf, key, work, question)
     if nmf.assign == "tokens":
         means = tubelet_means(tubelets, concepts.assignment, len(concepts))

@@ -9,11 +9,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from vtcd_jax.base.errors import InputError
+from vtcd_jax.base.showing import html_table, to_pandas
 
 from .labels import Grid, Labels
 
@@ -65,6 +66,7 @@ class Concepts:
     parent:     int32 [concept], the concept that each is a part of, -1 for none; None without a hierarchy. Those with
                 tubelets of their own, the leaves, come first; the others are unions of them (``hierarchy``).
     channels:   site -> its number of channels, of sites that have fewer than the widest.
+    frames:     (time, height, width) of the clips' pixels; None where they are not known.
     stability_seeds, stability_clips, stability_centres: float32 [concept] in [0, 1], how much of it is found again with
                 another seed, or on half of the clips, and what random centres of its head reach in the mean
                 (``evaluation.stability``); None where that was not tried.
@@ -94,6 +96,7 @@ class Concepts:
     origin: Tubelets | None = None
     parent: np.ndarray | None = None
     channels: Mapping[str, int] = field(default_factory=dict)
+    frames: Grid | None = None
     stability_seeds: np.ndarray | None = None
     stability_clips: np.ndarray | None = None
     stability_centres: np.ndarray | None = None
@@ -101,6 +104,42 @@ class Concepts:
     def __len__(self) -> int:
         """Number of concepts."""
         return len(self.site)
+
+    def __repr__(self) -> str:
+        heads = len(np.unique(np.stack([self.site, self.head], 1), axis=0))
+        count = f"{len(self)} concepts" if self.parent is None else f"{self.leaves} concepts, {self._unions} unions"
+        return f"<{count} in {heads} heads of {len(self.sites)} sites, on {self.videos} clips>"
+
+    def _repr_html_(self) -> str:
+        columns = ("name", "tubelets", "videos", "spread", "silhouette", "stability_clips", "best_clip")
+        table = self.table()
+        return html_table(repr(self)[1:-1], {name: table[name] for name in columns})
+
+    def table(self) -> dict[str, Sequence[Any] | np.ndarray]:
+        """A row per concept, as columns: what ``concepts.csv`` holds. NaN, or None, where a value is not defined."""
+        unknown = np.full(len(self), np.nan)
+        best = [self.best_clips(i, 1) for i in range(len(self))]
+        return {
+            "id": np.arange(len(self)),
+            "name": self.names,
+            "site": tuple(self.sites[s] for s in self.site),
+            "layer": np.asarray(self.layers)[self.site],
+            "head": self.head,
+            "number": self.number,
+            "tubelets": self.count(),
+            "videos": self.present().sum(0),
+            "spread": self.spread(),
+            "silhouette": self.silhouette,
+            "error": self.error,
+            "stability_seeds": unknown if self.stability_seeds is None else self.stability_seeds,
+            "stability_clips": unknown if self.stability_clips is None else self.stability_clips,
+            "stability_centres": unknown if self.stability_centres is None else self.stability_centres,
+            "best_clip": tuple(self.video_names[clips[0]] if len(clips) else None for clips in best),
+        }
+
+    def to_pandas(self) -> Any:
+        """``table()`` as a data frame."""
+        return to_pandas(self.table())
 
     @property
     def videos(self) -> int:
@@ -147,6 +186,10 @@ class Concepts:
     def leaves(self) -> int:
         """Number of leaves; all concepts without a hierarchy."""
         return len(self) if self.parent is None else len(self) - len(np.unique(self.parent[self.parent >= 0]))
+
+    @property
+    def _unions(self) -> int:
+        return len(self) - self.leaves
 
     @cached_property
     def members(self) -> np.ndarray:
@@ -203,3 +246,18 @@ class Concepts:
         wanted[self.tubelets.video[rows], self.tubelets.label[rows]] = True
         chosen = range(self.videos) if videos is None else videos
         return np.stack([wanted[video][self.labels.volume(site, video, head)] for video in chosen])
+
+    def masks(
+        self, concept: int, videos: Sequence[int] | None = None, *, size: Literal["frames"] | Grid = "frames"
+    ) -> np.ndarray:
+        """bool [video, time, height, width]: the support at the size of the frames, or at another one.
+
+        Every pixel has the value of the cell it lies in. Raises InputError for "frames" where their size is not known.
+        """
+        if size == "frames":
+            if self.frames is None:
+                raise InputError("these concepts do not know the size of their frames; give size=(time, height, width)")
+            size = self.frames
+        support = self.support(concept, videos)
+        time, height, width = (np.arange(new) * old // new for new, old in zip(size, support.shape[1:], strict=True))
+        return support[:, time[:, None, None], height[:, None], width]

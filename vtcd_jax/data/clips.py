@@ -20,6 +20,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 import numpy as np
 
 from vtcd_jax.base.errors import InputError
+from vtcd_jax.base.showing import few
 
 
 def content_hash(clip: np.ndarray) -> str:
@@ -137,6 +138,12 @@ class Clips:
                 raise InputError(f"mask {name!r} is {list(mask.shape)}, its clips are {list(video.shape[:4])}")
         hashes = tuple(content_hash(clip) for clip in video)
         return cls(video, names, hashes, numbers.astype(np.int32), masks, query)
+
+    def __repr__(self) -> str:
+        time, height, width = self.video.shape[1:4]
+        masks = f", true masks {', '.join(self.masks)}" if self.masks else ""
+        query = ", query masks" if self.query is not None else ""
+        return f"<{len(self)} clips of {time} × {height} × {width}: {few(self.names)}{masks}{query}>"
 
     @property
     def hashes(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
 import numpy as np
@@ -17,6 +18,7 @@ from jaxtyping import Bool, Int
 
 from vtcd_jax.ablation import Support, removal_order, scores
 from vtcd_jax.base.random import Seed, as_key, permutation
+from vtcd_jax.base.showing import html_table, to_pandas
 from vtcd_jax.base.statistics import half_width
 from vtcd_jax.concepts import Concepts
 from vtcd_jax.data import ClipSource
@@ -51,6 +53,26 @@ class Curves:
     random: np.ndarray
     areas: np.ndarray
     areas_se: np.ndarray
+
+    def __repr__(self) -> str:
+        areas = ", ".join(
+            f"{order} {area:.3f} ± {half:.3f}"
+            for order, area, half in zip(self.orders, self.areas, self.area_half_widths(), strict=True)
+        )
+        score, clips = self.score.replace("_", " "), self.scores.shape[1]
+        return f"<removal curves of {self.removed[-1]} concepts by {score} on {clips} clips; areas: {areas}>"
+
+    def _repr_html_(self) -> str:
+        return html_table(repr(self)[1:-1], self.table(), len(self.removed))
+
+    def table(self) -> dict[str, np.ndarray]:
+        """A row per step, as columns: how many concepts are removed, and the mean score of each order over clips."""
+        means = dict(zip(self.orders, self.mean(), strict=True))
+        return {"removed": self.removed, "fraction": self.fraction, **means}
+
+    def to_pandas(self) -> Any:
+        """``table()`` as a data frame."""
+        return to_pandas(self.table())
 
     def area_half_widths(self, level: float = 0.95) -> np.ndarray:
         """float64 [order]: half the width of Student's interval of each area, over clips."""

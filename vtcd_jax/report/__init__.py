@@ -1,14 +1,15 @@
-"""The report: one HTML file made from a run folder, with a section per job; figures for Python users.
+"""The report: one HTML file made from a run folder, with a section per job; overlays and clips for Python users.
 
 ``write_report`` makes the page of a run, ``write`` the page of results in memory. ``overlays`` colours frames,
-``figures`` draws the same charts with matplotlib into a user's axes. The report computes no results.
+``save_clip`` writes a concept's clip to a file. The report computes no results.
 """
 
-from . import figures, overlays
+from . import overlays
 from .citations import bibtex
 from .concept_parts import write
 from .overlays import overlay
 from .page import write_report
+from .saving import save_clip
 from .section import Part, Section
 from .types import ReportData, ShownClips
 
@@ -18,9 +19,9 @@ __all__ = [
     "ShownClips",
     "Section",
     "bibtex",
-    "figures",
     "overlay",
     "overlays",
+    "save_clip",
     "write",
     "write_report",
 ]

@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from vtcd_jax.models import InputError, Model, Output, example_inputs, family, nearest, output_shapes
+from vtcd_jax.models import InputError, Model, Output, all_families, example_inputs, family_of, nearest, output_shapes
 
 
 @struct.dataclass
@@ -77,7 +77,8 @@ def reconstruction(output: Output, context: Context) -> jax.Array:
             "score 'reconstruction' needs a network that reconstructs; for a classifier take 'log_probability'"
         )
     config: Any = context.config
-    target = family(config.family).target
+    known = all_families().get(config.family)
+    target = None if known is None else known.target
     if target is None:
         raise InputError(
             f"score 'reconstruction' does not know what the family {config.family} reconstructs; set its `target`"
@@ -165,6 +166,11 @@ def flat_scores(functions: Mapping[str, Score]) -> dict[str, str]:
     return {name: flat[function] for name, function in functions.items() if function in flat}
 
 
+def is_smooth(function: Score) -> bool:
+    """Whether a score is known to have slopes: one of ``SCORES``, not of the 0/1 ones."""
+    return any(known is function and name not in FLAT for name, known in SCORES.items())
+
+
 def check_smooth(functions: Mapping[str, Score]) -> None:
     """Raises InputError for a score without slope; the message names a smooth one."""
     for name, instead in flat_scores(functions).items():
@@ -190,7 +196,7 @@ def default_scores(model: Model) -> tuple[str, ...]:
         return ("iou", "soft_iou")
     if output.patches is not None:
         return ("reconstruction",)
-    if output.logits is None and "text" not in family(model.config.family).needs:
+    if output.logits is None and "text" not in family_of(model).needs:
         raise InputError(
             f"model {model.name!r} has no head, so it gives nothing to score by; train a head with `probes`, or give a "
             "score function of your own"

@@ -26,11 +26,6 @@ LABELS = "concepts_labels.npz"
 TABLE = "concepts.csv"
 FILES = (TABLE, LABELS, ARRAYS)
 # fmt: off
-COLUMNS = (
-    "id", "name", "site", "layer", "head", "number", "tubelets", "videos", "spread", "silhouette", "error",
-    "stability_seeds", "stability_clips", "stability_centres", "best_clip",
-)
-
 _CONCEPT_FIELDS = (
     "site", "head", "number", "dictionary", "assignment", "weights", "memberships", "silhouette", "error", "converged",
 )
@@ -54,6 +49,8 @@ def save_concepts(concepts: Concepts, folder: str | Path, prefix: str = "") -> N
     tensors |= {f"ids/{site}": concepts.ids[site] for site in concepts.sites}
     text = {name: getattr(concepts, name) for name in _TEXT_FIELDS}
     text |= {name: _shared(getattr(concepts, name)) for name in _GRIDS}
+    if concepts.frames is not None:
+        text["frames"] = concepts.frames
     if concepts.channels:
         text["channels"] = dict(concepts.channels)
     metadata = {name: json.dumps(value, sort_keys=True) for name, value in text.items()}
@@ -78,6 +75,7 @@ def load_concepts(folder: str | Path, prefix: str = "") -> Concepts:
         fields: dict[str, Any] = {name: tensors[name] for name in _CONCEPT_FIELDS}
         fields |= {name: tuple(text[name]) for name in _TEXT_FIELDS if name != "settings"}
         fields |= {name: _by_site(text[name], text["sites"]) for name in _GRIDS}
+        fields["frames"] = tuple(json.loads(metadata["frames"])) if "frames" in metadata else None
         fields["channels"] = json.loads(metadata.get("channels", "{}"))
         labels = load_labels(Path(folder) / (prefix + LABELS), fields["slic_grid"])
         tubelets = Tubelets(**{name: tensors[f"tubelets/{name}"] for name in _TUBELET_FIELDS})
@@ -108,16 +106,15 @@ def _by_site(grid: Any, sites: Sequence[str]) -> dict[str, Grid]:
 
 def table(concepts: Concepts) -> str:
     """The CSV text: one row per concept, empty cells where a value is undefined."""
-    count, videos, spread = concepts.count(), concepts.present().sum(0), concepts.spread()
-    text = io.StringIO()
+    columns, text = concepts.table(), io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for i, name in enumerate(concepts.names):
-        site = int(concepts.site[i])
-        where = (concepts.sites[site], concepts.layers[site], int(concepts.head[i]), int(concepts.number[i]))
-        again = (np.nan if (s := getattr(concepts, field)) is None else s[i] for field in _STABILITY)
-        numbers = (spread[i], concepts.silhouette[i], concepts.error[i], *again)
-        cells = ("" if np.isnan(value) else f"{value:.6g}" for value in numbers)
-        best = [concepts.video_names[v] for v in concepts.best_clips(i, 1)] or [""]
-        writer.writerow([i, name, *where, int(count[i]), int(videos[i]), *cells, *best])
+    writer.writerow(columns)
+    writer.writerows([_cell(value) for value in row] for row in zip(*columns.values(), strict=True))
     return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    """Six digits of a number; nothing for NaN and None."""
+    if isinstance(value, (float, np.floating)):
+        return "" if np.isnan(value) else f"{value:.6g}"
+    return "" if value is None else value

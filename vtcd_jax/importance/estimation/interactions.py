@@ -23,13 +23,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from vtcd_jax.ablation.design import Design
+from vtcd_jax.base.showing import html_table, to_pandas
 from vtcd_jax.base.statistics import survival
+from vtcd_jax.concepts import Concepts
 from vtcd_jax.models import InputError
 
 from ..designs.hadamard import Hadamard
@@ -62,6 +64,26 @@ class Interactions:
     value: Float[np.ndarray, "pair"]
     se: Float[np.ndarray, "pair"]
     p: Float[np.ndarray, "pair"]
+
+    def __repr__(self) -> str:
+        return f"<{self.significant()} of {self.tests:,} pairs of concepts interact, by {self.score}, over {self.over}>"
+
+    def _repr_html_(self) -> str:
+        return html_table(repr(self)[1:-1], self.table())
+
+    def table(self, concepts: Concepts | None = None) -> dict[str, np.ndarray | Sequence[Any]]:
+        """A row per pair, most significant first, as columns. concepts: those that were ranked, for their names."""
+        first, second = self.pairs.T
+        columns: dict[str, np.ndarray | Sequence[Any]] = {"first": first, "second": second}
+        if concepts is not None:
+            columns["first_name"] = tuple(concepts.names[i] for i in first)
+            columns["second_name"] = tuple(concepts.names[i] for i in second)
+        kinds = tuple(self.kind(i) for i in range(len(self.pairs)))
+        return columns | {"kind": kinds, "interaction": self.value, "se": self.se, "p": self.p}
+
+    def to_pandas(self, concepts: Concepts | None = None) -> Any:
+        """``table()`` as a data frame."""
+        return to_pandas(self.table(concepts))
 
     def kind(self, pair: int) -> str:
         """ "AND" or "OR", by the sign."""

@@ -14,10 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from vtcd_jax.base.errors import InputError
+from vtcd_jax.base.showing import html_table, to_pandas
 from vtcd_jax.base.statistics import half_width
+from vtcd_jax.concepts import Concepts
 
 from .formulas import Estimate, Shared
 
@@ -64,6 +68,45 @@ class Importance:
     def order(self) -> np.ndarray:
         """int [concept]: concepts from most to least important, ties by index."""
         return np.argsort(-self.importance, kind="stable")
+
+    def __repr__(self) -> str:
+        these = self.half_widths()[0]
+        clear = int((np.abs(self.importance) > these).sum())
+        return (
+            f"<importance of {len(self.importance)} concepts by {self.score.replace('_', ' ')} on {len(self.masks)} "
+            f"clips, {self.design}: {clear} intervals leave zero out>"
+        )
+
+    def _repr_html_(self) -> str:
+        return html_table(repr(self)[1:-1], self.table())
+
+    def table(self, concepts: Concepts | None = None) -> dict[str, np.ndarray | Sequence[Any]]:
+        """A row per concept, most important first, as columns. concepts: those that were ranked, for their names.
+
+        half_width_masks, half_width_videos: of the 95 % intervals for these clips and for new ones.
+        """
+        order, (these, new) = self.order(), self.half_widths()
+        columns: dict[str, np.ndarray | Sequence[Any]] = {"rank": np.arange(1, len(order) + 1), "id": order}
+        if concepts is not None:
+            if len(concepts) != len(order):
+                raise InputError(f"{len(concepts)} concepts, but {len(order)} were ranked; give the ranked ones")
+            columns["name"] = tuple(concepts.names[i] for i in order)
+            columns["layer"] = np.asarray(concepts.layers)[concepts.site][order]
+            columns["head"] = concepts.head[order]
+        return columns | {
+            "score": (self.score,) * len(order),
+            "importance": self.importance[order],
+            "se_masks": self.se_masks[order],
+            "half_width_masks": these[order],
+            "se_videos": self.se_videos[order],
+            "half_width_videos": new[order],
+            "videos": self.videos[order],
+            "importance_present": self.importance_present[order],
+        }
+
+    def to_pandas(self, concepts: Concepts | None = None) -> Any:
+        """``table()`` as a data frame."""
+        return to_pandas(self.table(concepts))
 
     def half_widths(self, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
         """Half the width of the intervals (for these clips, for new clips), float64 [concept] each."""

@@ -130,8 +130,10 @@ def _notes(run: Folder, held_out: Sequence[Mapping[str, str]]) -> tuple[str, ...
         notes.append(f"Removed values were replaced ({run.settings['mode']}), not zeroed as in the paper.")
     if first.estimator == "released":
         notes.append("The released estimator is not centred: its values depend on how often a concept was kept.")
-    if first.estimator in ("slope", "joined"):
+    if first.estimator == "slope":
         notes.append("Slopes at soft gates have a small bias, which the intervals do not include.")
+    if first.estimator == "joined":
+        notes.append("Slopes at soft gates were calibrated by masks; the intervals include what is left of their bias.")
     return tuple(notes)
 
 

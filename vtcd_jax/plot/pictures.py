@@ -1,0 +1,55 @@
+"""Pictures of concepts: a strip of frames over time."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vtcd_jax.base.errors import InputError
+from vtcd_jax.concepts import Concepts
+from vtcd_jax.data import ClipSource
+from vtcd_jax.report.overlays import colour_of, display, overlay
+
+from .axes import Axes, axes_or_new
+
+GAP = 4  # white pixels between frames
+
+
+def strip(
+    concepts: Concepts,
+    concept: int,
+    clips: ClipSource,
+    ax: Axes | None = None,
+    *,
+    video: int | None = None,
+    frames: int = 8,
+) -> Axes:
+    """Frames of a clip from first to last, as they are above, with the concept tinted and outlined below.
+
+    clips:  those of the concepts.  video: number of the clip; None: the one that shows the concept most.
+    frames: how many, evenly over the clip.
+
+    Raises InputError for a concept that no clip has.
+    """
+    best = concepts.best_clips(concept, 1)
+    if video is None and not len(best):
+        raise InputError(f"no clip has concept {concept} ({concepts.names[concept]})")
+    chosen = int(best[0]) if video is None else video
+    shown, mask = display(clips.read([chosen]).video[0], concepts.support(concept, [chosen])[0])
+    drawn = overlay(shown, mask, colour_of(0))
+    at = np.linspace(0, len(shown) - 1, min(frames, len(shown))).round().astype(int)
+    picture = np.concatenate([_row(shown[at]), _row(drawn[at])])
+    ax = axes_or_new(ax, (1.5 * len(at), 3.2))
+    ax.imshow(picture, interpolation="nearest")
+    step = shown.shape[2] + GAP
+    ax.set_xticks([i * step + shown.shape[2] / 2 for i in range(len(at))], [str(i) for i in at])
+    ax.set_yticks([])
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    ax.set(xlabel="frame", title=f"{concepts.titles[concept]} in {clips.names[chosen]}")
+    return ax
+
+
+def _row(frames: np.ndarray) -> np.ndarray:
+    """uint8 [height, width, 3]: frames side by side."""
+    padded = np.pad(frames, ((0, 0), (0, GAP), (0, GAP), (0, 0)), constant_values=255)
+    return np.concatenate(list(padded), axis=1)
