@@ -30,6 +30,15 @@ def test_paper_is_every_choice_of_the_papers_text():
     assert found.nmf == NmfConfig.paper() and found.nmf.elbow.level == 0.9
 
 
+def test_quick_is_a_small_part_of_the_effort():
+    found, usual = settings("--preset", "quick"), RunSettings("clips", "m")
+    assert (found.design, found.masks, found.control_masks, found.nmf.refits) == ("slopes", 24, 0, 0)
+    assert found.steps < usual.steps / 4 and found.repeats == 1
+    assert settings("--preset", "standard") == settings()
+    more = settings("--preset", "thorough")
+    assert more.masks > usual.masks and more.steps > usual.steps and more.nmf.refits > usual.nmf.refits
+
+
 def test_a_file_overrides_a_preset_and_the_command_line_overrides_both(tmp_path):
     (tmp_path / "own.toml").write_text("masks = 60\nseed = 3\n[slic]\ncompactness = 0.01\n")
     found = settings("--preset", "released", "--config", str(tmp_path / "own.toml"), "--seed", "4")
@@ -53,5 +62,7 @@ def test_a_hierarchy_with_a_design_that_knows_none_is_refused_before_any_work():
 
 
 def test_an_unknown_preset_is_named_with_the_known_ones():
-    with pytest.raises(InputError, match="--preset fast: no such preset; known: released, paper"):
+    with pytest.raises(
+        InputError, match="--preset fast: no such preset; known: quick, standard, thorough, released, paper"
+    ):
         settings("--preset", "fast")

@@ -117,8 +117,8 @@ def make_data(clips: Clips, **changes) -> ReportData:
         ),
         "layers": layer_importance(found[0].order(), layer),
         "overlaps": (
-            MaskOverlap("target", 0, 0.61, 0.03, np.linspace(0.27, 0.37, 21), np.linspace(0.17, 0.27, 21)),
-            MaskOverlap("occluder", 6, 0.31, 0.05, np.linspace(0.21, 0.33, 21), np.linspace(0.11, 0.29, 21)),
+            MaskOverlap("target", 0, 0.61, 0.03, np.linspace(0.27, 0.37, 21), np.linspace(0.17, 0.27, 21), 7),
+            MaskOverlap("occluder", 6, 0.31, 0.05, np.linspace(0.21, 0.33, 21), np.linspace(0.11, 0.29, 21), 6),
         ),
         "interactions": Interactions(
             "probability",

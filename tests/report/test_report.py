@@ -131,7 +131,7 @@ def test_pairs_that_do_not_add_up_are_shown_and_counted(make, tmp_path):
 
 def overlap(mask: str, concept: int) -> MaskOverlap:
     """An overlap of a half beside one draw of each control."""
-    return MaskOverlap(mask, concept, 0.5, 0.02, np.array([0.3]), np.array([0.2]))
+    return MaskOverlap(mask, concept, 0.5, 0.02, np.array([0.3]), np.array([0.2]), 5)
 
 
 def test_every_number_that_matters_is_printed(make, tmp_path):
@@ -141,8 +141,8 @@ def test_every_number_that_matters_is_printed(make, tmp_path):
     best = first.order()[0]
     titles = [cell["title"] for cell in found.named("td") if "title" in cell]
     assert titles[0] == (
-        f"{first.importance[best]:.3f}, ± {first.se_masks[best]:.3f} for these clips,"
-        f" ± {first.se_videos[best]:.3f} for new clips"
+        f"{first.importance[best]:.3f}, ± {first.half_widths()[0][best]:.3f} for these clips,"
+        f" ± {first.half_widths()[1][best]:.3f} for new clips"
     )
     assert len(titles) == len(data.concepts)
     assert data.curves is not None
@@ -195,7 +195,8 @@ def test_words_from_outside_are_escaped(make, clips, tmp_path):
         curves=replace(data.curves, score=EVIL, orders=(EVIL,) * 3),
     )
     evil_page, good_page = (page(d, tmp_path, top=1, clips_each=1) for d in (data, make()))
-    assert evil_page.named("img") == []
+    pictures = evil_page.named("img")
+    assert all(set(p) == {"class", "src", "alt"} and p["src"].startswith("data:image/jpeg;base64,") for p in pictures)
     assert len(evil_page.named("script")) == len(good_page.named("script")) == 1
     assert not any(key.startswith("on") for _, attributes in evil_page.elements for key in attributes)
     assert {tag for tag, _ in evil_page.elements} == {tag for tag, _ in good_page.elements}
@@ -205,15 +206,16 @@ def test_words_from_outside_are_escaped(make, clips, tmp_path):
 def test_clips_are_h264_that_browsers_play_and_show_the_concept(make, tmp_path):
     data = make()
     best = int(data.importance[0].order()[0])
-    (video,) = page(replace(data, overlaps=()), tmp_path, top=1, clips_each=1).named("video")
+    front, video = page(replace(data, overlaps=()), tmp_path, top=1, clips_each=1).named("video")
+    assert front["data-same"] == f"concept-{best}"
     frames, codec, pixels = decode(video)
     assert (codec, pixels) == ("h264", "yuv420p")
     clip = int(data.concepts.best_clips(best, 1)[0])
-    expected = report.overlays.concept_clip(
-        data.clips.frames[clip], data.concepts.support(best)[clip], report.overlays.colour_of(0)
-    )
-    assert frames.shape == expected.shape == (16, 192, 192, 3)
-    assert np.abs(frames.astype(float) - expected).mean() < 8
+    shown, mask = report.overlays.display(data.clips.frames[clip], data.concepts.support(best)[clip])
+    colour = report.overlays.colour_of(0)
+    three = [shown, report.overlay(shown, mask, colour), report.overlays.outline(shown, mask, colour)]
+    assert frames.shape == (16, 3 * 192, 192, 3)
+    assert np.abs(frames.astype(float) - np.concatenate(three, axis=1)).mean() < 8
     assert {"muted", "loop", "playsinline"} <= video.keys()
 
 
@@ -223,7 +225,9 @@ def test_cards_are_the_most_important_and_those_beside_true_masks(make, tmp_path
     last = order[-1]
     found = page(replace(data, overlaps=(overlap("target", last),)), tmp_path, top=3, clips_each=2)
     assert [a["id"] for a in found.named("article")] == [f"concept-{c}" for c in (*order[:3], last)]
-    assert len(found.named("video")) == 8
+    assert len([video for video in found.named("video") if "data-src" in video]) == 8
+    same = [video["data-same"] for video in found.named("video") if "data-same" in video]
+    assert same == [f"concept-{c}" for c in order[:3]]  # on the first screen
     links = {a["href"] for a in found.named("a")}
     assert all(f"#concept-{c}" in links for c in (*order[:3], last))
 
@@ -253,7 +257,7 @@ def test_clips_stay_within_their_room(make, tmp_path):
 
     def size(room: int) -> int:
         found = page(data, tmp_path, top=1, clips_each=2, max_bytes=room)
-        return sum(len(video["data-src"] or "") for video in found.named("video"))
+        return sum(len(video.get("data-src") or "") for video in found.named("video"))
 
     assert size(12_000_000) > 400_000 > size(400_000) > 0
 

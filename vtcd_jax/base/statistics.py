@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from typing import overload
+
 import numpy as np
 
 
-def half_width(se: np.ndarray, dof: np.ndarray | float | int, level: float) -> np.ndarray:
+@overload
+def half_width(se: float, dof: float | int, level: float) -> float: ...
+
+
+@overload
+def half_width(se: np.ndarray, dof: np.ndarray | float | int, level: float) -> np.ndarray: ...
+
+
+def half_width(se: np.ndarray | float, dof: np.ndarray | float | int, level: float) -> np.ndarray | float:
     """Half the width of Student's interval for a mean, from its standard error and degrees of freedom."""
     from scipy.stats import t
 

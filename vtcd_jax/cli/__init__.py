@@ -90,7 +90,8 @@ def _with_defaults(
     path, arguments = _taken("--config", arguments)
     if preset is None and path is None:
         return arguments, commands
-    return arguments, {**commands, name: entry_command(job, name, settings_defaults(job, preset, path))}
+    named = [] if preset is None else ["--preset", preset]  # the command says whether one was given
+    return [*arguments, *named], {**commands, name: entry_command(job, name, settings_defaults(job, preset, path))}
 
 
 def _taken(option: str, arguments: list[str]) -> tuple[str | None, list[str]]:

@@ -38,7 +38,7 @@ def entry_command(job: Job, name: str, defaults: Any = None) -> Callable[..., No
         folder: Annotated[Folder, Flat] = FOLDER,
         common: Annotated[Common, Flat] = COMMON,
     ) -> None:
-        run_job(job, settings, out, folder, common, last=last)
+        run_job(job, settings, out, folder, common, last=last, change=preset is not None)
 
     annotation = Annotated[job.settings, Flat]
     signature = inspect.signature(command)
@@ -52,7 +52,8 @@ def entry_command(job: Job, name: str, defaults: Any = None) -> Callable[..., No
     Args:
         settings: Settings that determine the results.
         out: Run folder.
-        preset: A named set of settings{_known(job)}; a TOML file and options on the command line override it.
+        preset: A named set of settings{_known(job)}; a TOML file and options on the command line override it. With
+            --resume it goes on with a run that was begun with another preset.
         config: TOML file with settings; options on the command line override it.
         folder: Use of an existing run folder.
         common: Options of every command.
@@ -98,14 +99,16 @@ def stage_command(name: str, text: str) -> Callable[..., None]:
     return command
 
 
-def run_job(job: Job, settings: Any, out: Path, folder: Folder, common: Common, *, last: str | None) -> None:
-    """Begins a run, or plans it."""
+def run_job(
+    job: Job, settings: Any, out: Path, folder: Folder, common: Common, *, last: str | None, change: bool = False
+) -> None:
+    """Begins a run, or plans it. change: whether a resumed run may have been begun with other settings."""
     keep_compilations()
     with Progress(common.quiet) as progress, naming(out):
         if folder.dry_run:
             _print_plan(job, settings, last, progress)
             return
-        options = {"resume": folder.resume, "overwrite": folder.overwrite}
+        options = {"resume": folder.resume, "overwrite": folder.overwrite, "change": change}
         begin(job, settings, out, last=last, progress=progress, print_line=print, **options)
 
 

@@ -24,6 +24,7 @@ from vtcd_jax.runs.settings import from_plain, to_plain
 from vtcd_jax.runs.shards import DONE, open_shard
 from vtcd_jax.runs.work import silent
 
+from .changes import apply_changes, changed_settings
 from .find import find_job
 from .job import Context, Job, Stage
 from .plan import Plan
@@ -40,12 +41,14 @@ def begin(
     last: str | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    change: bool = False,
     progress: Progress = silent,
     print_line: PrintLine = lambda line: None,
 ) -> dict[str, Any]:
     """Runs the stages of a job up to ``last`` (None: all) in a run folder; stage -> result.
 
     resume, overwrite: for an existing run (see ``open_run``).
+    change: a resumed run may have been begun with other settings; what depends on them is done again (``changes``).
 
     Raises InputError, before anything is written, for wrong settings, inputs or folders.
     """
@@ -54,8 +57,15 @@ def begin(
     with recorded() as warnings:
         inputs = job.prepare(settings, progress)
     config = config_of(job, settings, inputs)
-    options = {"resume": resume, "overwrite": overwrite, "ignore": job.resolved, "folders": job.folders}
+    changes = changed_settings(job, out, config) if resume and change else []
+    ignore = (*job.resolved, "settings") if changes else job.resolved
+    options = {"resume": resume, "overwrite": overwrite, "ignore": ignore, "folders": job.folders}
     with open_run(out, config, **options) as run:
+        if changes:
+            again = apply_changes(job, run, config)
+            run.event("settings changed", {"settings": changes, "again": again})
+            print_line(f"changed: {'; '.join(changes)}")
+            print_line(f"done again: {', '.join(again)}")
         for warning in warnings:
             run.event("warning", {"text": str(warning)})
         for line in job.facts(inputs):

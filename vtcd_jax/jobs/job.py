@@ -67,6 +67,7 @@ class Stage(Generic[S, I]):
     blocks: groups of blocks that are removed when the stage is done, because its files contain them.
     needs_inputs: whether ``run`` asks for the job's inputs.
     shard:  computes one shard of the stage's blocks (``vtcd NAME RUN --shard I/N``); None: cannot be divided.
+    settings: names of the settings that it depends on and that may change in a run (``changes``).
     unshared: why a run with these settings cannot be divided into shards; "" if it can.
     """
 
@@ -81,6 +82,7 @@ class Stage(Generic[S, I]):
     blocks: tuple[str, ...] = ()
     needs_inputs: bool = True
     shard: Callable[[Context[S, I]], None] | None = None
+    settings: tuple[str, ...] = ()
     unshared: Callable[[S], str] = lambda settings: ""
 
 

@@ -11,10 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from vtcd_jax.base.statistics import half_width
 from vtcd_jax.importance.curves import Curves
 from vtcd_jax.importance.estimation.convergence import Convergence
 
 from . import svg
+
+LEVEL = 0.95  # of all intervals
 
 # Order of a curve -> (its class in the page's style, its name).
 ORDERS = {
@@ -31,24 +34,30 @@ def order_style(order: str) -> tuple[str, str]:
     return ORDERS.get(order, ("random", order))
 
 
-def bands(curves: Curves) -> tuple[np.ndarray, np.ndarray]:
-    """Mean over clips and its standard error (0 with one clip), both float64 [order, step]."""
-    clips = curves.scores.shape[1]
+def bands(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean over clips, and half the width of its 95 % interval (0 with one clip). scores: [..., video, step]."""
+    clips, mean = scores.shape[-2], scores.mean(-2)
     if clips == 1:
-        return curves.scores[:, 0], np.zeros_like(curves.scores[:, 0])
-    return curves.scores.mean(1), curves.scores.std(1, ddof=1) / math.sqrt(clips)
+        return mean, np.zeros_like(mean)
+    return mean, half_width(scores.std(-2, ddof=1) / math.sqrt(clips), clips - 1, LEVEL)
+
+
+def area_half_width(scores: np.ndarray, fraction: np.ndarray) -> float:
+    """Half the width of the 95 % interval of the area under a curve; NaN with one clip. scores: [video, step]."""
+    areas, clips = np.trapezoid(scores, fraction, axis=1), len(scores)
+    return float(half_width(areas.std(ddof=1) / math.sqrt(clips), clips - 1, LEVEL)) if clips > 1 else math.nan
 
 
 def curve_chart(curves: Curves, title: str, controls: Sequence[tuple[str, np.ndarray]] = ()) -> str:
-    """Mean score over the fraction of concepts removed, one line per order, with its standard error over clips.
+    """Mean score over the fraction of concepts removed, one line per order, with its 95 % interval over clips.
 
-    title: above the y axis.  controls: (style, float [step]), mean scores while their groups are removed.
+    title: above the y axis.  controls: (style, float [video, step]), scores while their groups are removed.
     """
-    mean, error = bands(curves)
-    values = curves.scores  # bands stay within the range of the scores, such as [0, 1]
-    low, high = (np.clip(mean + sign * error, values.min(), values.max()) for sign in (-1, 1))
-    extra = [float(value) for _, control in controls for value in control]
-    marks = svg.ticks(min([float(low.min()), *extra]), max([float(high.max()), *extra]))
+    every = [curves.scores, *(scores[None] for _, scores in controls)]
+    least, most = min(float(v.min()) for v in every), max(float(v.max()) for v in every)
+    ranges = [tuple(np.clip(mean + sign * wide, least, most) for sign in (-1, 1)) for mean, wide in map(bands, every)]
+    mean, (low, high) = bands(curves.scores)[0], ranges[0]  # within the range of the scores, such as [0, 1]
+    marks = svg.ticks(min(float(lows.min()) for lows, _ in ranges), max(float(highs.max()) for _, highs in ranges))
     x = svg.linear(0, 1, LEFT, WIDTH - RIGHT)
     y = svg.linear(marks[0], marks[-1], HEIGHT - BOTTOM, TOP)
     parts = [_y_axis(marks, y), svg.text(LEFT, 16, title, class_="axis")]
@@ -61,8 +70,10 @@ def curve_chart(curves: Curves, title: str, controls: Sequence[tuple[str, np.nda
     for i in rows:
         outline = svg.points(across + across[::-1], [y(v) for v in (*high[i], *low[i][::-1])])
         parts.append(svg.element("polygon", points=outline, class_=f"band {order_style(curves.orders[i])[0]}"))
-    for style, control in controls:
-        path = svg.points(across, [y(v) for v in control])
+    for (style, scores), (lows, highs) in zip(controls, ranges[1:], strict=True):
+        outline = svg.points(across + across[::-1], [y(v) for v in (*highs[0], *lows[0][::-1])])
+        parts.append(svg.element("polygon", points=outline, class_=f"band {style}"))
+        path = svg.points(across, [y(v) for v in scores.mean(0)])
         parts.append(svg.element("polyline", points=path, class_=f"curve {style}"))
     for i in rows:
         path = svg.points(across, [y(v) for v in mean[i]])
@@ -124,8 +135,8 @@ def importance_extent(value: np.ndarray, *errors: np.ndarray) -> tuple[float, fl
     return min(0.0, float((value - widest).min())), max(0.0, float((value + widest).max()))
 
 
-def importance_bar(value: float, se_masks: float, se_videos: float, extent: tuple[float, float]) -> str:
-    """A bar from zero; thick whisker: error for these clips, thin one with ends: for new clips."""
+def importance_bar(value: float, these: float, new: float, extent: tuple[float, float]) -> str:
+    """A bar from zero; thick whisker: interval for these clips, thin one with ends: for new clips, by half widths."""
     width, height = 150.0, 20.0
     x = svg.linear(*extent, 4, width - 4) if extent[1] > extent[0] else svg.linear(0, 1, 4, width - 4)
     middle = height / 2
@@ -136,26 +147,26 @@ def importance_bar(value: float, se_masks: float, se_videos: float, extent: tupl
         ),
         svg.line(x(0), 1, x(0), height - 1, "zero"),
     ]
-    if math.isfinite(se_videos):
-        low, high = x(value - se_videos), x(value + se_videos)
+    if math.isfinite(new):
+        low, high = x(value - new), x(value + new)
         parts.append(svg.line(low, middle, high, middle, "thin"))
         parts += [svg.line(end, middle - 3, end, middle + 3, "thin") for end in (low, high)]
-    if math.isfinite(se_masks):
-        parts.append(svg.line(x(value - se_masks), middle, x(value + se_masks), middle, "thick"))
+    if math.isfinite(these):
+        parts.append(svg.line(x(value - these), middle, x(value + these), middle, "thick"))
     return svg.element(
         "svg", "".join(parts), viewBox=f"0 0 {svg.fixed(width)} {svg.fixed(height)}", class_="errorbar",
         aria_hidden="true",
     )  # fmt: skip
 
 
-def overlap_bar(miou: float, se: float, control: float, control_95: float) -> str:
-    """Mean IoU in [0, 1] as a bar with its error, over a control: its mean and its 95 % quantile."""
+def overlap_bar(miou: float, half: float, control: float, control_95: float) -> str:
+    """Mean IoU in [0, 1] as a bar with its interval, over a control: its mean and its 95 % quantile."""
     width, height = 240.0, 26.0
     x = svg.linear(0, 1, 4, width - 4)
     parts = [svg.element("rect", x=x(0), y=7, width=x(1) - x(0), height=12, class_="track")]
     parts.append(svg.element("rect", x=x(0), y=7, width=x(miou) - x(0), height=12, class_="value"))
-    if math.isfinite(se):
-        parts.append(svg.line(x(miou - se), 13, x(miou + se), 13, "thick"))
+    if math.isfinite(half):
+        parts.append(svg.line(x(max(miou - half, 0)), 13, x(min(miou + half, 1)), 13, "thick"))
     if math.isfinite(control_95):
         parts.append(svg.line(x(control_95), 3, x(control_95), 23, "control dashed"))
     parts.append(svg.line(x(control), 3, x(control), 23, "control"))

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from vtcd_jax.base.errors import InputError
 from vtcd_jax.base.files import write_text
 from vtcd_jax.concepts.evaluation.mask_overlaps import upper
-from vtcd_jax.data.encode import encode_video
 from vtcd_jax.importance import Interactions
 from vtcd_jax.importance.controls import CENTRES, GROUPS
 
-from . import charts, view
+from . import charts, verdict, view
+from .films import films
 from .frames import CLIPS_EACH, shown_concepts
-from .overlays import concept_clip
 from .page import Table, render, render_page
 from .section import Part
 from .svg import decimals_for, number
@@ -26,7 +22,6 @@ from .types import ReportData
 from .words import flat_settings, shorten
 
 PAIRS = 12  # pairs of concepts in the table
-QUALITIES = (22, 27, 32, 38, 45)  # x264's rate factor, tried in turn until a clip fits
 
 
 def write(
@@ -87,7 +82,7 @@ def concept_parts(
         "layers": layer_choices(data),
         "heads": sorted({int(h) for h in data.concepts.head}),
     }
-    films = {"cards": cards, "videos": encode(data, cards, fps, max_bytes), "shape": _shape(data)}
+    shown = {"cards": cards, "films": films(data, cards, fps, max_bytes), "shape": _shape(data)}
     drawn = {
         "data": data,
         "curves": curves,
@@ -97,9 +92,8 @@ def concept_parts(
     }
     overlap = {"data": data, "overlaps": overlap_section(data, rows)}
     parts = [
-        _part("what", "", "overview.html", overview),
         _part("ranking", "Ranking", "ranking.html", ranking),
-        _part("clips", "Clips", "cards.html", films),
+        _part("clips", "Clips", "cards.html", shown),
     ]
     if curves or layer_chart or drawn["convergence_chart"]:
         parts.append(_part("curves", "Curves", "curves.html", drawn))
@@ -107,34 +101,21 @@ def concept_parts(
         parts.append(_part("pairs", "Pairs", "pairs.html", pair_section(data, data.interactions, rows)))
     if data.overlaps:
         parts.append(_part("overlap", "True masks", "overlap.html", overlap))
-    return parts
-
-
-def encode(
-    data: ReportData, cards: Sequence[view.Card], fps: float | int, max_bytes: int
-) -> dict[tuple[int, int], str]:
-    """(concept, clip) -> data address of the clip with its overlay."""
-    count = sum(len(card.clips) for card in cards)
-    budget = max_bytes * 3 // 4 // max(count, 1)  # base64 takes four bytes for three
-    addresses = {}
-    for card in cards:
-        concept = card.row.concept
-        supports = data.concepts.support(concept, [shown.video for shown in card.clips])
-        for shown, support in zip(card.clips, supports, strict=True):
-            frames = concept_clip(data.clips.frames[shown.video], support, card.colour)
-            encoded = base64.b64encode(fitting(frames, fps, budget)).decode()
-            addresses[concept, shown.video] = f"data:video/mp4;base64,{encoded}"
-    return addresses
-
-
-def fitting(frames: np.ndarray, fps: float | int, budget: int) -> bytes:
-    """The video of the highest quality with at most ``budget`` bytes; else that of the lowest quality."""
-    videos = (encode_video(frames, fps, quality=quality) for quality in QUALITIES)
-    data = b""
-    for data in videos:
-        if len(data) <= budget:
-            break
-    return data
+    front = {
+        "data": data,
+        "sentence": verdict.sentence(data),
+        "checks": verdict.checks(data),
+        "five": verdict.strongest(cards),
+        "map": verdict.head_map(data),
+        "anchors": [part.anchor for part in parts],
+        "films": shown["films"],
+        "shape": shown["shape"],
+    }
+    return [
+        _part("verdict", "", "verdict.html", front),
+        *parts,
+        _part("what", "How to read it", "overview.html", overview),
+    ]
 
 
 def layer_choices(data: ReportData) -> list[tuple[str, str]]:
@@ -149,13 +130,14 @@ def curve_section(data: ReportData) -> dict[str, object] | None:
         return None
     curves = data.curves
     legend = [
-        (*charts.order_style(order), number(float(area), 3), view.plus_minus(float(se), 3))
-        for order, area, se in zip(curves.orders, curves.areas, curves.areas_se, strict=True)
+        (*charts.order_style(order), number(float(area), 3), view.plus_minus(float(half), 3))
+        for order, area, half in zip(curves.orders, curves.areas, curves.area_half_widths(), strict=True)
     ]
     score = view.score_title(curves.score)
     for control in data.controls:
-        legend.append((_STYLES[control.kind], f"{control.kind}, most important first", number(control.area, 3), ""))
-    chart = charts.curve_chart(curves, score, [(_STYLES[c.kind], c.scores.mean(0)) for c in data.controls])
+        half = view.plus_minus(charts.area_half_width(control.scores, curves.fraction), 3)
+        legend.append((_STYLES[control.kind], f"{control.kind}, most important first", number(control.area, 3), half))
+    chart = charts.curve_chart(curves, score, [(_STYLES[c.kind], c.scores) for c in data.controls])
     return {"chart": chart, "legend": legend, "clips": curves.scores.shape[1], "score": score}
 
 
@@ -203,7 +185,6 @@ def pair_section(data: ReportData, found: Interactions, rows: Sequence[view.Row]
             "second": by_concept[second],
             "kind": found.kind(i),
             "value": number(float(found.value[i]), decimals),
-            "se": view.plus_minus(float(found.se[i]), decimals),
             "p": f"{found.p[i]:.2g}",
         }
         for i, (first, second) in enumerate(found.pairs[:count].tolist())
@@ -219,11 +200,13 @@ def overlap_section(data: ReportData, rows: Sequence[view.Row]) -> list[dict[str
             "mask": overlap.mask.replace("_", " "),
             "row": by_concept[overlap.concept],
             "miou": number(overlap.miou, 3),
-            "se": view.plus_minus(overlap.se, 3),
+            "half": view.plus_minus(overlap.half_width, 3),
             "centres": number(float(overlap.centres.mean()), 3),
             "centres_95": number(upper(overlap.centres), 3),
             "groups": number(float(overlap.groups.mean()), 3),
-            "bar": charts.overlap_bar(overlap.miou, overlap.se, float(overlap.centres.mean()), upper(overlap.centres)),
+            "bar": charts.overlap_bar(
+                overlap.miou, overlap.half_width, float(overlap.centres.mean()), upper(overlap.centres)
+            ),
         }
         for overlap in data.overlaps
     ]

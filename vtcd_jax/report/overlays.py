@@ -6,13 +6,10 @@ Axes: ``time height width`` of the pictures as shown. Colours are those of Okabe
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 from jaxtyping import Bool, UInt8
 
 from vtcd_jax.concepts.tubelets.resampling import nearest_index
-from vtcd_jax.data.clips import ClipSource
 
 Colour = tuple[int, int, int]
 
@@ -56,6 +53,20 @@ def overlay(
     return np.clip(np.rint(drawn), 0, 255).astype(np.uint8)
 
 
+def outline(
+    frames: UInt8[np.ndarray, "time height width 3"],
+    mask: Bool[np.ndarray, "time height width"],
+    colour: Colour,
+    *,
+    line: int = 2,
+) -> UInt8[np.ndarray, "time height width 3"]:
+    """Frames as they are, with the outline of ``overlay`` alone."""
+    drawn = frames.copy()
+    drawn[mask & ~_shrink(mask, line)] = colour
+    drawn[_shrink(~mask, 1) != ~mask] = 20
+    return drawn
+
+
 def _shrink(mask: np.ndarray, steps: int) -> np.ndarray:
     """The mask without the pixels that touch its outside, ``steps`` times; beyond the picture counts as inside."""
     for _ in range(steps):
@@ -96,20 +107,3 @@ def concept_clip(
     """A clip at display size, with a concept's support (at any resolution) as overlay: uint8 [time, h, w, 3]."""
     shown, mask = display(frames, support)
     return overlay(shown, mask, colour)
-
-
-def card_seconds(clips: ClipSource) -> float:
-    """Seconds of colouring and encoding one clip of the report."""
-    from vtcd_jax.data.encode import encode_video
-
-    frames = clips.read([0]).video[0]
-    mask = np.zeros(frames.shape[:3], bool)
-    mask[:, : frames.shape[1] // 2] = True
-
-    def draw() -> None:
-        encode_video(overlay(*display(frames, mask), colour_of(0)))
-
-    draw()  # loads the encoder
-    begun = time.perf_counter()
-    draw()
-    return time.perf_counter() - begun

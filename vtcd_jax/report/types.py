@@ -54,6 +54,8 @@ class ReportData:
     clips:       the clips of the ranking, in the order of ``concepts.video_names``, with the frames that are shown.
     concepts:    the concepts on those clips.
     importance:  one per score, on those clips; concepts are ranked by the first.
+    p_null:      float64 [concept], p under the permutation null of the first score, corrected for all concepts; None
+                 without one.
     target:      the explained class or mask; None for each clip's predicted class.
     seed:        of the whole run.
     curves:      removal curves; curves_note: on which clips they were drawn.
@@ -77,6 +79,7 @@ class ReportData:
     concepts: Concepts
     importance: tuple[Importance, ...]
     description: str = ""
+    p_null: np.ndarray | None = None
     target: str | None = None
     seed: int = 0
     curves: Curves | None = None

@@ -36,8 +36,8 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A concept in the table. key: text that it is sorted and found by.  bar: drawing of its importance.  card: whether
-    it has one."""
+    """A concept in the table. key: text that it is sorted and found by.  p: under the permutation null.  bar: drawing
+    of its importance.  card: whether it has one."""
 
     rank: int
     concept: int
@@ -47,6 +47,7 @@ class Row:
     head: int
     importance: Cell
     errors: str
+    p: Cell
     bar: str
     counts: tuple[Cell, ...]
     scores: tuple[Cell, ...]
@@ -95,22 +96,23 @@ def plus_minus(value: float, decimals: int, what: str = "") -> str:
     return f"± {number(value, decimals)}{what}" if math.isfinite(value) else ""
 
 
-def errors(se_masks: float, se_videos: float, decimals: int) -> str:
-    """Both standard errors as text."""
-    texts = (plus_minus(se_masks, decimals, " for these clips"), plus_minus(se_videos, decimals, " for new clips"))
+def errors(these: float, new: float, decimals: int) -> str:
+    """Half widths of both intervals as text."""
+    texts = (plus_minus(these, decimals, " for these clips"), plus_minus(new, decimals, " for new clips"))
     return ", ".join(text for text in texts if text)
 
 
 def table(data: ReportData, cards: list[int]) -> list[Row]:
     """All concepts by rank."""
     first, concepts = data.importance[0], data.concepts
-    extent = charts.importance_extent(first.importance, first.se_masks, first.se_videos)
+    halves = first.half_widths()
+    extent = charts.importance_extent(first.importance, *halves)
     decimals = [decimals_for(importance.importance.tolist()) for importance in data.importance]
     layers, counts = layer_names(concepts), concept_counts(data)
     with_card = set(cards)
     rows = []
     for rank, c in enumerate(int(c) for c in first.order()):
-        value, masks, videos = (float(v[c]) for v in (first.importance, first.se_masks, first.se_videos))
+        value, these, new = (float(v[c]) for v in (first.importance, *halves))
         rows.append(
             Row(
                 rank=rank + 1,
@@ -120,8 +122,9 @@ def table(data: ReportData, cards: list[int]) -> list[Row]:
                 layer=Cell(layers[concepts.site[c]], str(int(concepts.site[c]))),
                 head=int(concepts.head[c]),
                 importance=_cell(value, decimals[0]),
-                errors=errors(masks, videos, decimals[0]),
-                bar=charts.importance_bar(value, masks, videos, extent),
+                errors=errors(these, new, decimals[0]),
+                p=_p(data, c),
+                bar=charts.importance_bar(value, these, new, extent),
                 counts=tuple(_cell(float(values[c]), places) for values, places in counts.values()),
                 scores=tuple(
                     _cell(float(importance.importance[c]), d)
@@ -203,6 +206,11 @@ def facts(data: ReportData) -> list[tuple[str, str]]:
         ("Masks", masks),
         ("Seed", str(data.seed)),
     ]
+
+
+def _p(data: ReportData, concept: int) -> Cell:
+    value = math.nan if data.p_null is None else float(data.p_null[concept])
+    return Cell(f"{value:.2g}" if math.isfinite(value) else "–", repr(value) if math.isfinite(value) else "")
 
 
 def hexadecimal(colour: Colour) -> str:

@@ -27,6 +27,11 @@ def write_record(run: Path, stage: str, files: Sequence[str], reads: Sequence[st
     write_json(path, {"files": _hashes(run, files), "reads": _hashes(run, reads)})
 
 
+def forget(run: Path, stage: str) -> None:
+    """Makes a stage unfinished; its files stay until it is done again."""
+    (run / FOLDER / f"{stage}.json").unlink(missing_ok=True)
+
+
 def unfinished(run: Path, stage: str, files: Sequence[str], reads: Sequence[str]) -> str | None:
     """Why a stage has to run; None if it is finished."""
     try:

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from vtcd_jax.base.random import Seed, as_key
+from vtcd_jax.base.statistics import half_width
 from vtcd_jax.data.clips import ClipSource
 from vtcd_jax.data.same import check_same_clips
 from vtcd_jax.models import Model
@@ -35,7 +36,7 @@ def upper(draws: np.ndarray) -> float:
 class MaskOverlap:
     """The concept chosen on some clips for its overlap with a true mask, measured on others, beside the controls.
 
-    mask: its name.  concept: id.  miou, se: mean IoU with its standard error.
+    mask: its name.  concept: id.  miou, se: mean IoU with its standard error over ``clips``, those that have the mask.
     centres, groups: float64 [draw], mean IoU of the best of as many random centres, and of as many random groups of
                      tubelets, chosen the same way.
     """
@@ -46,6 +47,12 @@ class MaskOverlap:
     se: float
     centres: np.ndarray
     groups: np.ndarray
+    clips: int
+
+    @property
+    def half_width(self) -> float:
+        """Of the 95 % interval of ``miou``; NaN with one clip."""
+        return float(half_width(self.se, self.clips - 1, 0.95)) if self.clips > 1 else float("nan")
 
 
 def best_overlaps(
@@ -100,7 +107,9 @@ def _row(
     best = best_of(iou(sets[0], sets[0].assignment, first), iou(sets[1], sets[1].assignment, second))
     centres = np.array([best_of(*pair).held_out for pair in zip(*dealt, strict=True)])
     groups = random_kept(sets, (first, second), draws, key, "head")
-    return MaskOverlap(name, best.concept, best.held_out, best.se, centres, groups)
+    return MaskOverlap(
+        name, best.concept, best.held_out, best.se, centres, groups, int(np.isfinite(best.per_video).sum())
+    )
 
 
 def _of_centres(

@@ -31,6 +31,7 @@ JOB: Job[RunSettings, VtcdInputs] = Job(
     resolved=("chunk", "slope_chunk"),
     folders=("held_out",),
     presets=PRESETS,
+    version=2,
 )
 
 __all__ = ["JOB", "RunSettings", "VtcdInputs", "demo_settings", "load_inputs"]

@@ -30,6 +30,7 @@ from vtcd_jax.scores import (
     misclassified,
     score_functions,
 )
+from vtcd_jax.scores.functions import is_smooth
 from vtcd_jax.world.sources import open_sources
 
 from .settings import RunSettings
@@ -113,7 +114,7 @@ def _opened(settings: RunSettings, progress: Progress) -> tuple[Model, ClipSourc
     """(model, clips, names of the scores, clip that cannot be read -> reason): loaded, and the settings checked."""
     model = load(settings.model)
     concept_sites(model, settings.site)
-    scores = tuple(dict.fromkeys(settings.scores or default_scores(model)))
+    scores = tuple(dict.fromkeys(settings.scores or fitting_scores(model, settings.design)))
     check_scores(model, scores)
     named = score_functions(scores)
     design = settings.design_for(named)
@@ -133,6 +134,14 @@ def _opened(settings: RunSettings, progress: Progress) -> tuple[Model, ClipSourc
     skipped = (warning for warning in warned if isinstance(warning, SkippedClips))
     check_query(model, clips)
     return model, clips, scores, {name: reason for warning in skipped for name, reason in warning.reasons.items()}
+
+
+def fitting_scores(model: Model, design: str) -> tuple[str, ...]:
+    """The network's default scores; under the design "slopes", where each score costs two passes more, the first
+    smooth one."""
+    scores = default_scores(model)
+    smooth = [name for name in scores if is_smooth(score_functions(name)[name])]
+    return tuple(smooth[:1]) if design == "slopes" and smooth else scores
 
 
 def split(clips: ClipSource, fraction: float, seed: int) -> tuple[ClipSource, ClipSource | None]:

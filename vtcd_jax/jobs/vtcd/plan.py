@@ -18,7 +18,7 @@ from vtcd_jax.importance.designs.slopes import slope_price
 from vtcd_jax.importance.named_designs import slope_rows
 from vtcd_jax.jobs.job import Cost
 from vtcd_jax.models import sites
-from vtcd_jax.report.overlays import card_seconds
+from vtcd_jax.report.films import film_seconds
 
 from .inputs import VtcdInputs
 from .settings import RunSettings
@@ -78,7 +78,7 @@ def measure(settings: RunSettings, inputs: VtcdInputs) -> Rates:
     slic, nmf = resolved(settings.slic, settings.nmf)
     segment = segmentation_seconds(model, largest_site(model, size.names), slic)
     factorise = factorisation_seconds(model, size.names, size.clips, slic, nmf)
-    return Rates(passes, slopes, segment, factorise, card_seconds(inputs.clips))
+    return Rates(passes, slopes, segment, factorise, film_seconds(inputs.clips))
 
 
 def outline(settings: RunSettings, inputs: VtcdInputs) -> list[str]:

@@ -1,5 +1,9 @@
-"""Presets of VTCD: every choice of the authors at once, from the paper's text or from its released code.
+"""Presets of VTCD: how much effort, or every choice of the authors at once.
 
+    quick      a first look: concepts ranked by slopes alone, eight passes forward and back a clip; removal curves of
+               five points; without refits (no stability of concepts) and without controls
+    standard   the defaults
+    thorough   four times the passes, finer curves, more draws of the controls, more refits
     released   what the code does: inertia elbow, 10,000 steps of convex NMF, tubelets by the largest entry of G, masks
                that remove exactly half of all concepts, the sum of scores
     paper      what the text says: silhouette elbow, equation 6
@@ -21,6 +25,26 @@ _SLIC = {
 _NMF = {"method": "convex-nmf", "assignment": "G", "assign": "tubelets", "tree": 0.0}
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "quick": {
+        "design": "slopes",
+        "masks": 24,
+        "control_masks": 0,
+        "controls": 5,
+        "steps": 4,
+        "repeats": 1,
+        "top": 8,
+        "nmf": {"refits": 0},
+    },
+    "standard": {},
+    "thorough": {
+        "masks": 2048,
+        "control_masks": 2048,
+        "controls": 100,
+        "steps": 40,
+        "repeats": 20,
+        "top": 24,
+        "nmf": {"refits": 4},
+    },
     "released": _COMMON
     | {
         "estimator": "released",

@@ -64,6 +64,7 @@ DISCOVER: Stage[RunSettings, VtcdInputs] = Stage(
     cost=plan.discovery_costs,
     lines=_discover_lines,
     blocks=DISCOVERY_BLOCKS,
+    settings=("site", "slic", "nmf"),
 )
 
 
@@ -119,6 +120,7 @@ RANK: Stage[RunSettings, VtcdInputs] = Stage(
     run=_rank,
     load=load_ranking,
     reads=("discover",),
+    settings=("masks", "design", "ratio", "estimator", "stop", "stop_top", "mode", "scores", "precision"),
     cost=plan.ranking_costs,
     lines=_rank_lines,
     shard=_rank_shard,
@@ -209,4 +211,5 @@ CURVES: Stage[RunSettings, VtcdInputs] = Stage(
     cost=plan.curve_costs,
     lines=_curves_lines,
     blocks=("segment", "tokens"),
+    settings=("steps", "repeats", "controls", "control_masks", "top"),
 )

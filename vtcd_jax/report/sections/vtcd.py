@@ -68,6 +68,7 @@ def report_data(run: Folder, frames: Mapping[int, np.ndarray]) -> ReportData:
         clips=ShownClips(concepts.video_names, concepts.video_hashes, labels, frames),
         concepts=concepts,
         importance=importance,
+        p_null=run.ranking.nulls[0].p,
         target=_target(run),
         seed=run.settings["seed"],
         curves=run.drawn.curves[0],
