@@ -26,14 +26,16 @@ def blocks(text: str, language: str) -> list[tuple[int, str]]:
 
 
 @pytest.mark.slow
-def test_python_example_runs(readme: str, root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", ["README.md", "docs/howto.md"])
+def test_python_examples_run(page: str, root: Path, tmp_path: Path) -> None:
     """All blocks one after the other, as a reader would paste them, in an empty folder and a process of its own: real
     networks want a compiler that optimises, which the tests of tiny ones turn off."""
-    found = blocks(readme, "python")
+    found = blocks((root / page).read_text("utf-8"), "python")
     assert found
-    script = tmp_path / "readme.py"
+    script = tmp_path / "page.py"
     script.write_text("".join("\n" * line + code for line, code in found[:1]) + "\n".join(c for _, c in found[1:]))
-    env = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"} | {"PYTHONPATH": str(root)}
+    env = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    env |= {"PYTHONPATH": str(root), "MPLBACKEND": "Agg"}
     said = subprocess.run([sys.executable, script], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert said.returncode == 0, said.stderr
 
