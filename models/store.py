@@ -140,6 +140,8 @@ def _read_config(folder: Path) -> tuple[Any, Preprocessing]:
     fields = _read_json(folder / "config.json")
     if not isinstance(fields, dict):
         raise InputError(f"{folder / 'config.json'}: is no JSON object; convert the checkpoint again")
+    if "family" not in fields and ("model_type" in fields or "architectures" in fields):
+        raise InputError(f"{folder}: is a Hugging Face folder; convert it first: vtcd convert {folder} OUT")
     kind = family(fields.get("family", ""))
     preprocessing = fields.pop("preprocessing", None)
     known = {f.name for f in dataclasses.fields(kind.config)}

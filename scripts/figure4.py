@@ -2,7 +2,7 @@
 
     python scripts/figure4.py --model world-videomae      # curves.csv, areas.csv, figure4.png in runs/figure4
 
-What is drawn: ``removal.py``. Kowal et al. (2024), VTCD, figure 4.
+CRIS is by masks alone, as in the paper. What is drawn: ``removal.py``. Kowal et al. (2024), VTCD, figure 4.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ from pathlib import Path
 
 import numpy as np
 import tyro
-from removal import ORDERS, RANDOM, Drawn, Removal, Way, areas, draw, groups_of, half_width, points
+from removal import MASKS, ORDERS, RANDOM, Drawn, Removal, Way, areas, draw, groups_of, half_width, points
 from tqdm import tqdm
 
 import vtcd_jax as vtcd
 from vtcd_jax.runs.tables import write_csv
 
 STYLES = {  # (way, method) -> name and colour
-    ("concepts", "CRIS"): ("CRIS", "#c1121f"),
+    ("concepts", MASKS): ("CRIS", "#c1121f"),
     ("concepts", "occlusion"): ("occlusion", "#1d6fb8"),
     ("concepts", "integrated gradients"): ("integrated gradients", "#2a9d58"),
     ("concepts", RANDOM): ("random order", "#777777"),
-    ("random centres", "CRIS"): ("random centres, CRIS", "#b5838d"),
+    ("random centres", MASKS): ("random centres, CRIS", "#b5838d"),
 }
 WAYS = {
-    "concepts": Way(("CRIS", "occlusion", "integrated gradients", RANDOM)),
-    "random centres": Way(("CRIS",), centres=True),
+    "concepts": Way((MASKS, "occlusion", "integrated gradients", RANDOM)),
+    "random centres": Way((MASKS,), centres=True),
 }
 
 

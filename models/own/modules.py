@@ -2,11 +2,12 @@
 
 Linen calls an interceptor around every method of every submodule. An nnx module is put together anew in every pass
 (``nnx.merge``), in evaluation mode, and the submodules at the sites get a class of their own, whose call goes through
-the tap; the user's module stays as it is.
+the tap; the user's module stays as it is. ``flax.nnx`` is imported on first use, because its import is slow.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from flax import nnx
 
 from vtcd_jax.base.errors import InputError, nearest
 
@@ -62,8 +62,10 @@ class NnxCall:
     call: Call
 
     @classmethod
-    def of(cls, module: nnx.Module, sites: Mapping[str, ModuleSite], call: Call) -> tuple[NnxCall, dict[str, Any]]:
+    def of(cls, module: Any, sites: Mapping[str, ModuleSite], call: Call) -> tuple[NnxCall, dict[str, Any]]:
         """(the call, the parameters)."""
+        from flax import nnx
+
         graph, state = nnx.split(module)
         leaves, structure = jax.tree_util.tree_flatten_with_path(state)
         named = {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
@@ -72,6 +74,8 @@ class NnxCall:
         return cls(graph, structure, tuple(named), constants, sites, call), parameters
 
     def __call__(self, parameters: Any, video: jax.Array, tap: Tap) -> Any:
+        from flax import nnx
+
         values = {**parameters, **self.constants}
         module = nnx.merge(self.graph, self.structure.unflatten([values[name] for name in self.order]))
         module.eval()
@@ -82,6 +86,12 @@ class NnxCall:
         for path, names in _by_path(self.sites).items():
             _intercept(found[path], lambda value, names=names: _tapped(names, self.sites, value, len(video), tap))
         return self.call(module, video)
+
+
+def is_nnx(network: Any) -> bool:
+    """Whether it is an nnx module; then ``flax.nnx`` has been imported already."""
+    nnx = sys.modules.get("flax.nnx")
+    return nnx is not None and isinstance(network, nnx.Module)
 
 
 def _intercept(module: Any, through: Callable[[Any], Any]) -> None:

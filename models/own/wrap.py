@@ -17,7 +17,6 @@ from typing import Any
 import jax
 import numpy as np
 from flax import linen as nn
-from flax import nnx
 
 from vtcd_jax.base.errors import InputError
 
@@ -25,7 +24,7 @@ from ..taps import Tap, output_shapes
 from ..taps import sites as every_site
 from ..types import BLOCK_SITES, Inputs, Model, Output, Preprocessing
 from .layout import ModuleSite
-from .modules import Call, LinenCall, NnxCall
+from .modules import Call, LinenCall, NnxCall, is_nnx
 
 Function = Callable[[Any, jax.Array, Tap], Any]
 
@@ -56,7 +55,7 @@ class Wrapped:
 
 
 def wrap(
-    network: Function | nn.Module | nnx.Module,
+    network: Function | nn.Module | Any,
     params: Any = None,
     *,
     preprocessing: Preprocessing,
@@ -114,7 +113,7 @@ def output_of(prediction: Any) -> Output:
 def function_of(network: Any, params: Any, sites: dict[str, ModuleSite], call: Call | None) -> tuple[Function, Any]:
     """(function of (params, video, tap), params)."""
     own_call = call or (lambda module, video: module(video))
-    if isinstance(network, nnx.Module):
+    if is_nnx(network):
         if params is not None:
             raise InputError("an nnx module has its own parameters: leave out params")
         return NnxCall.of(network, sites, own_call)

@@ -58,7 +58,7 @@ def test_it_goes_on_as_if_it_had_been_begun_so(quick, asked, tmp_path):
     on = shutil.copytree(quick, tmp_path / "on")
     said = vtcd(*asked, "--resume", "--preset", "standard", *MORE, "--out", on)
     assert said.code == 0, said.err
-    assert "masks: 24 -> 96" in said.out and "done again: rank, curves, report" in said.out
+    assert "masks: 12 -> 96" in said.out and "done again: rank, curves, report" in said.out
     fresh = tmp_path / "fresh"
     assert vtcd(*asked, *MORE, "--out", fresh).code == 0
     assert contents(on) == contents(fresh) and contents(on)["concepts.csv"] == contents(quick)["concepts.csv"]

@@ -107,7 +107,7 @@ def test_quiet_prints_results_only(finished, job, tmp_path):
     lines = quiet.out.splitlines()
     assert lines[0].startswith("the unmodified model gets 8 clips wrong, kept (--only-correct leaves them out): world")
     assert lines[1].endswith("concepts.csv") and lines[-1] == f"report: {tmp_path / 'b' / 'report' / 'index.html'}"
-    assert any(line.startswith("area under log probability: most important first ") for line in lines)
+    assert any(line.startswith("area under log probability (95 %): most important first ") for line in lines)
     assert any(line.startswith("overlap with target: mIoU ") for line in lines)
     assert f"curves on 4 clips held out: {tmp_path / 'b' / 'curves.csv'}" in lines
     stages = [line.split("  ")[0] for line in loud.err.splitlines()]

@@ -32,7 +32,7 @@ def test_paper_is_every_choice_of_the_papers_text():
 
 def test_quick_is_a_small_part_of_the_effort():
     found, usual = settings("--preset", "quick"), RunSettings("clips", "m")
-    assert (found.design, found.masks, found.control_masks, found.nmf.refits) == ("slopes", 24, 0, 0)
+    assert (found.design, found.masks, found.control_masks, found.nmf.refits) == ("slopes", 12, 0, 0)
     assert found.steps < usual.steps / 4 and found.repeats == 1
     assert settings("--preset", "standard") == settings()
     more = settings("--preset", "thorough")

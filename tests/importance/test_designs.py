@@ -301,9 +301,9 @@ def test_removal_orders_are_cumulative_and_complete():
         (lambda: check_estimator("slopes", "contrast"), r"estimator 'contrast' does not fit design 'slopes'; .*"),
         (lambda: check_estimator("joined", "slope"), r"estimator 'slope' does not fit design 'joined'; .*"),
         (lambda: check_estimator("paired", "joined"), r"estimator 'joined' does not fit design 'paired'; .*"),
-        (lambda: Slopes(KEY, 7), r"7 slopes a clip are too few; at least 8 are needed"),
+        (lambda: Slopes(KEY, 3), r"3 slopes a clip are too few; at least 4 are needed"),
         (lambda: Slopes(KEY, 8, share=0.0), r"share 0.0 of drawn gates must lie above 0 and be at most 1"),
-        (lambda: design("slopes", 23), r"--masks 23 are too few for --design slopes: .* as 3 .*; give at least 24.*"),
+        (lambda: design("slopes", 11), r"--masks 11 are too few for --design slopes: .* as 3 .*; give at least 12.*"),
         (
             lambda: make_design("joined", KEY, 79, concepts=concepts(), sloped=2),
             r"--masks 79 are too few for --design joined: .* as 5 .*; give at least 80.*",

@@ -111,6 +111,17 @@ def test_without_any_slope_nothing_is_known():
     assert np.isnan(result.value).all() and np.isnan(result.variance).all()
 
 
+def test_one_draw_has_values_and_no_error_for_these_clips():
+    """With several clips the error for new ones is known."""
+    game, design = small_games()["additive"], Slopes(KEY, 4)
+    hashes, there = [f"{v}" * 64 for v in range(3)], np.ones((3, 9), bool)
+    values = [measured(game, design, clip) for clip in hashes]
+    result = importance_from_scores("s", "slopes", design, values, np.zeros(3), hashes, there)
+    np.testing.assert_allclose(result.importance, game.banzhaf(), atol=1e-5)
+    these, new = result.half_widths()
+    assert np.isnan(these).all() and np.isfinite(new).all()
+
+
 def test_other_estimators_and_designs_do_not_mix():
     for design, name in ((Slopes(KEY, 8), "contrast"), (Paired(KEY, 8), "slope"), (Paired(KEY, 8), "joined")):
         with pytest.raises(InputError, match=f"estimator '{name}' does not fit a design"):

@@ -11,8 +11,12 @@ class InputError(ValueError):
 
 
 def nearest(name: str, names: Iterable[str], count: int = 3) -> str:
-    """The ``count`` entries of ``names`` most like ``name``, quoted and joined for an error message."""
+    """The ``count`` entries of ``names`` most like ``name``, quoted and joined for an error message.
+
+    First those that begin with it, then those that hold it, then by the edits between them; letter case does not count.
+    """
     names = list(names)
     lowered = {candidate.lower(): candidate for candidate in reversed(names)}
-    close = difflib.get_close_matches(name.lower(), lowered, n=count, cutoff=0.0)
-    return ", ".join(repr(lowered[c]) for c in close)
+    close = difflib.get_close_matches(name.lower(), lowered, n=len(lowered) or 1, cutoff=0.0)
+    first = sorted(close, key=lambda other: 0 if other.startswith(name.lower()) else 1 if name.lower() in other else 2)
+    return ", ".join(repr(lowered[c]) for c in first[:count])

@@ -9,9 +9,12 @@ import contextlib
 import errno
 import functools
 import io
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
+
+from .spelling import check_command, check_options, options_in
 
 DESCRIPTION = "Concepts inside video transformers: discover them, rank them by their effect, view them."
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -20,15 +23,22 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def main(arguments: list[str] | None = None) -> int:
     """Entry of the ``vtcd`` command; returns the exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments == ["--version"]:
+        print(f"vtcd_jax {_version()}")
+        return 0
     from vtcd_jax.base.errors import InputError
     from vtcd_jax.data.notices import printed
 
     try:
         with printed(lambda text: print(f"vtcd: warning: {text}", file=sys.stderr, flush=True)):
             _parse(arguments)()
+            sys.stdout.flush()
         return 0
     except SystemExit as end:  # tyro: 0 after --help, 2 for usage
         return end.code if isinstance(end.code, int) else 2
+    except BrokenPipeError:  # who reads what is printed has enough of it, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end
+        return 0
     except (Exception, KeyboardInterrupt) as error:
         if "--debug" in arguments:
             raise
@@ -42,16 +52,18 @@ def _parse(arguments: list[str]) -> Callable[[], None]:
 
     from vtcd_jax.base.errors import InputError
 
-    arguments, commands = _with_defaults(arguments, _commands())
+    commands = _commands()
+    check_command(arguments, commands)
+    arguments, commands = _with_defaults(arguments, commands)
     stderr = io.StringIO()
     try:
-        with contextlib.redirect_stderr(stderr):
+        with contextlib.redirect_stderr(stderr), _colours():
             return tyro.extras.subcommand_cli_from_dict(
                 {name: _deferred(command) for name, command in commands.items()},
                 prog="vtcd",
                 description=DESCRIPTION,
                 args=arguments,
-                config=(tyro.conf.FlagCreatePairsOff, tyro.conf.HelptextFromCommentsOff),
+                config=_config(),
             )
     except SystemExit as end:
         cause: BaseException | None = end
@@ -59,8 +71,45 @@ def _parse(arguments: list[str]) -> Callable[[], None]:
             if isinstance(cause, InputError):
                 raise cause from None
             cause = cause.__context__
+        check_options(arguments, stderr.getvalue(), functools.partial(_options_of, commands))
         sys.stderr.write(stderr.getvalue())
         raise
+
+
+def _options_of(commands: dict[str, Callable[..., None]], name: str) -> list[str]:
+    """The options of a command, from its help."""
+    import tyro
+
+    text = io.StringIO()
+    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(text):
+        tyro.extras.subcommand_cli_from_dict(dict(commands), prog="vtcd", args=[name, "--help"], config=_config())
+    return options_in(text.getvalue())
+
+
+def _version() -> str:
+    import vtcd_jax
+
+    return vtcd_jax.__version__
+
+
+@contextlib.contextmanager
+def _colours() -> Iterator[None]:
+    """Help without colours where NO_COLOR is set (no-color.org): tyro leaves them out for a dumb terminal."""
+    terminal = os.environ.get("TERM")
+    if os.environ.get("NO_COLOR"):
+        os.environ["TERM"] = "dumb"
+    try:
+        yield
+    finally:
+        if terminal is not None:
+            os.environ["TERM"] = terminal
+
+
+def _config() -> tuple[Any, ...]:
+    """Of tyro: no --no-… options, no help from comments."""
+    import tyro
+
+    return tyro.conf.FlagCreatePairsOff, tyro.conf.HelptextFromCommentsOff
 
 
 def _commands() -> dict[str, Callable[..., None]]:

@@ -16,7 +16,7 @@ from vtcd_jax.scores.functions import check_smooth, flat_scores, is_smooth
 
 from .designs import Bernoulli, Hadamard, Joined, LeaveOneOut, Levels, Paired, Random, Slopes
 from .designs.random import check_ratio, removed_count
-from .designs.slopes import MIN_ROWS, slope_price
+from .designs.slopes import DRAW, MIN_ROWS, slope_price
 from .estimation.estimators import ESTIMATORS, ORIGINALS
 
 DESIGNS = (
@@ -79,7 +79,8 @@ def make_design(
 def slope_rows(design: str, masks: int, sloped: int) -> int:
     """Rows of slopes of a clip. Raises InputError where ``masks`` are too few."""
     shares, price = 2 if design == "joined" else 1, slope_price(sloped)
-    if masks < (least := shares * MIN_ROWS * price):
+    rows = MIN_ROWS if design == "joined" else DRAW
+    if masks < (least := shares * rows * price):
         raise InputError(
             f"--masks {masks} are too few for --design {design}: a pass for slopes costs as much as {price} masked "
             f"passes; give at least {least} (--control-masks also)"

@@ -10,7 +10,7 @@ Axes = Any
 """matplotlib.axes.Axes; matplotlib is imported only if needed."""
 
 
-def axes_or_new(ax: Axes | None, size: tuple[float, float] | None = None) -> Axes:
+def axes_or_new(ax: Axes, size: tuple[float, float] | None = None) -> Axes:
     """The given axes, or those of a new figure. size: of it, in inches.
 
     Raises InputError where matplotlib is not installed.

@@ -23,7 +23,7 @@ ORDERS = {
 }
 
 
-def ranking(values: Importance, concepts: Concepts, ax: Axes | None = None, *, top: int = 20) -> Axes:
+def ranking(values: Importance, concepts: Concepts, ax: Axes = None, *, top: int = 20) -> Axes:
     """The ``top`` concepts as bars, with 95 % intervals: thick for these clips, thin with caps for new clips."""
     ax = axes_or_new(ax)
     order, (these, new) = values.order()[:top], values.half_widths()
@@ -38,7 +38,7 @@ def ranking(values: Importance, concepts: Concepts, ax: Axes | None = None, *, t
     return ax
 
 
-def heads(values: Importance, concepts: Concepts, ax: Axes | None = None) -> Axes:
+def heads(values: Importance, concepts: Concepts, ax: Axes = None) -> Axes:
     """A map of layers and heads: the importance of the head's most important concept, with how many it has."""
     ax = axes_or_new(ax)
     best, count = head_map(values, concepts)
@@ -65,7 +65,7 @@ def head_map(values: Importance, concepts: Concepts) -> tuple[np.ndarray, np.nda
     return np.where(count > 0, best, np.nan), count
 
 
-def curves(values: Curves, ax: Axes | None = None) -> Axes:
+def curves(values: Curves, ax: Axes = None) -> Axes:
     """Removal curves with 95 % intervals over clips; the legend gives the areas."""
     ax = axes_or_new(ax)
     clips, mean = values.scores.shape[1], values.mean()
@@ -81,7 +81,7 @@ def curves(values: Curves, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def layers(values: Mapping[int | str, float], ax: Axes | None = None) -> Axes:
+def layers(values: Mapping[int | str, float], ax: Axes = None) -> Axes:
     """A bar per layer: mean normalised rank of its concepts, in [0, 1] (``importance.layer_importance``)."""
     ax = axes_or_new(ax)
     ax.bar([str(layer) for layer in values], list(values.values()), color=BLUE)

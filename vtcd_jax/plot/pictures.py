@@ -18,7 +18,7 @@ def strip(
     concepts: Concepts,
     concept: int,
     clips: ClipSource,
-    ax: Axes | None = None,
+    ax: Axes = None,
     *,
     video: int | None = None,
     frames: int = 8,

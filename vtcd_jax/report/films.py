@@ -57,7 +57,7 @@ def film(frames: np.ndarray, support: np.ndarray, colour: Colour, fps: float | i
     still = _jpeg(drawn[int(mask.sum((1, 2)).argmax())])
     stacked = np.concatenate([shown, drawn, outline(shown, mask, colour)], axis=1)
     video = fitting(stacked, fps, budget - len(still))
-    return Film(_address("video/mp4", video), _address("image/jpeg", still), presence(mask.any((1, 2))))
+    return Film(_address("video/mp4", video), _address("image/jpeg", still), presence(np.asarray(mask.any((1, 2)))))
 
 
 def fitting(frames: np.ndarray, fps: float | int, budget: int) -> bytes:

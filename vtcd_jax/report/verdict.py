@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from vtcd_jax.importance import Importance
 from vtcd_jax.importance.controls import CENTRES
 
 from . import view
@@ -49,7 +50,7 @@ def sentence(data: ReportData) -> str:
     best = int(order[0])
     if not count:
         return f"None of the {len(concepts)} concepts stands out from chance in its effect on {score}."
-    value, half = first.importance[best], first.half_widths()[0][best]
+    value, half = first.importance[best], _half_widths(first)[best]
     places = decimals_for([float(value)])
     amount = f"{number(float(value), places)} {view.plus_minus(float(half), places)}".strip()
     text = f"{count} of {len(concepts)} concepts stand out from chance in their effect on {score}."
@@ -58,16 +59,23 @@ def sentence(data: ReportData) -> str:
     names = view.layer_names(concepts)
     layer, often = Counter(names[concepts.site[c]] for c in order[:FIRST]).most_common(1)[0]
     if often > 1 and len(order) > FIRST:
-        text += f" Of the {FIRST} most important, {often} are in layer {layer}."
+        all_of_them = f"The {FIRST} most important are all in layer {layer}."
+        text += f" {all_of_them if often == FIRST else f'Of the {FIRST} most important, {often} are in layer {layer}.'}"
     return text
 
 
 def stands_out(data: ReportData) -> np.ndarray:
-    """bool [concept]: p < 0.05 under the permutation null; without one, intervals for these clips that leave 0 out."""
+    """bool [concept]: p < 0.05 under the permutation null; without one, intervals that leave 0 out."""
     if data.p_null is not None and np.isfinite(data.p_null).any():
         return np.nan_to_num(data.p_null, nan=1.0) < ALPHA
     first = data.importance[0]
-    return np.abs(first.importance) > first.half_widths()[0]
+    return np.abs(first.importance) > _half_widths(first)
+
+
+def _half_widths(importance: Importance) -> np.ndarray:
+    """Of the intervals for these clips; for new ones where these are not known."""
+    these, new = importance.half_widths()
+    return np.where(np.isfinite(these), these, new)
 
 
 def checks(data: ReportData) -> list[Check]:

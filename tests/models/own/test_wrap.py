@@ -3,6 +3,8 @@ are found and ranked; functions, linen and nnx modules alike."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -95,7 +97,7 @@ class NnxNet(nnx.Module):
         return self.head(x[:, 0])
 
 
-def linen_model() -> tuple[vtcd.models.Model, nn.Module, dict]:
+def linen_model() -> tuple[vtcd.models.Model, Any, Any]:
     module = LinenNet()
     variables = module.init(jax.random.key(0), jnp.zeros((1, 4, 16, 16, 3)))
     return wrap(module, variables, sites=KEYS, preprocessing=SIZE), module, variables
@@ -219,8 +221,8 @@ class Pair(nn.Module):
 
 @pytest.mark.parametrize("pair", [False, True])
 def test_a_network_of_single_frames_has_time_in_its_sites(pair, video):
-    module = Frames(pair)
-    variables = module.init(jax.random.key(1), video)
+    module: Any = Frames(pair)
+    variables: Any = module.init(jax.random.key(1), video)
     model = wrap(module, variables, preprocessing=SIZE, sites={"stem": ModuleSite("stem")})
     assert sites(model)["stem"].shape == (1, 4, 4, 4, 6)
     np.testing.assert_array_equal(logits(model, video), module.apply(variables, video))

@@ -26,7 +26,9 @@ from vtcd_jax.models import InputError
 from .hadamard import Hadamard
 
 DRAW = 4  # rows of one draw
-MIN_ROWS = 2 * DRAW  # two draws, so that a concept's slopes have a spread
+MIN_ROWS = (
+    2 * DRAW
+)  # two draws, so that a concept's slopes have a spread; with one the error for these clips is unknown
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,8 @@ class Slopes:
     paired, ratio = True, 0.5
 
     def __post_init__(self) -> None:
-        if self.masks < MIN_ROWS:
-            raise InputError(f"{self.masks} slopes a clip are too few; at least {MIN_ROWS} are needed")
+        if self.masks < DRAW:
+            raise InputError(f"{self.masks} slopes a clip are too few; at least {DRAW} are needed")
         if not 0 < self.share <= 1:
             raise InputError(f"share {self.share} of drawn gates must lie above 0 and be at most 1")
 

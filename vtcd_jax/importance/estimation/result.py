@@ -70,8 +70,8 @@ class Importance:
         return np.argsort(-self.importance, kind="stable")
 
     def __repr__(self) -> str:
-        these = self.half_widths()[0]
-        clear = int((np.abs(self.importance) > these).sum())
+        these, new = self.half_widths()
+        clear = int((np.abs(self.importance) > np.where(np.isfinite(these), these, new)).sum())
         return (
             f"<importance of {len(self.importance)} concepts by {self.score.replace('_', ' ')} on {len(self.masks)} "
             f"clips, {self.design}: {clear} intervals leave zero out>"

@@ -1,7 +1,7 @@
 """Presets of VTCD: how much effort, or every choice of the authors at once.
 
-    quick      a first look: concepts ranked by slopes alone, eight passes forward and back a clip; removal curves of
-               five points; without refits (no stability of concepts) and without controls
+    quick      a first look: concepts ranked by slopes alone, four passes forward and back a clip; removal curves of
+               five points; without refits (no stability of concepts), controls, and intervals for these clips
     standard   the defaults
     thorough   four times the passes, finer curves, more draws of the controls, more refits
     released   what the code does: inertia elbow, 10,000 steps of convex NMF, tubelets by the largest entry of G, masks
@@ -27,7 +27,7 @@ _NMF = {"method": "convex-nmf", "assignment": "G", "assign": "tubelets", "tree":
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "quick": {
         "design": "slopes",
-        "masks": 24,
+        "masks": 12,
         "control_masks": 0,
         "controls": 5,
         "steps": 4,

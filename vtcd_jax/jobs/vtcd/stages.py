@@ -180,13 +180,14 @@ def _evaluated(context: Run, concepts: Concepts) -> Sample:
 def _curves_lines(result: Any, folder: Path) -> list[str]:
     lines = []
     for curve in result.curves:
-        areas = zip(curve.orders, curve.areas, curve.areas_se, strict=True)
-        text = ", ".join(f"{order_style(order)[1]} {_with_error(area, error)}" for order, area, error in areas)
-        lines.append(f"area under {curve.score.replace('_', ' ')}: {text}")
+        areas = zip(curve.orders, curve.areas, curve.area_half_widths(), strict=True)
+        text = ", ".join(f"{order_style(order)[1]} {_with_interval(area, half)}" for order, area, half in areas)
+        lines.append(f"area under {curve.score.replace('_', ' ')} (95 %): {text}")
     lines += [control.line() for control in result.controls]
     for overlap in result.overlaps:
+        miou = _with_interval(overlap.miou, overlap.half_width)
         lines.append(
-            f"overlap with {overlap.mask.replace('_', ' ')}: mIoU {_with_error(overlap.miou, overlap.se)}, "
+            f"overlap with {overlap.mask.replace('_', ' ')}: mIoU {miou} (95 %), "
             f"best of as many random centres {overlap.centres.mean():.3f} (at most {overlap.centres.max():.3f}), "
             f"random groups {overlap.groups.mean():.3f} (at most {overlap.groups.max():.3f})"
         )
@@ -196,9 +197,9 @@ def _curves_lines(result: Any, folder: Path) -> list[str]:
     return [*lines, f"curves on {where}: {folder / 'curves.csv'}"]
 
 
-def _with_error(value: float, error: float) -> str:
-    """Value and standard error, which is unknown with one clip."""
-    return f"{value:.3f}" if np.isnan(error) else f"{value:.3f} ± {error:.3f}"
+def _with_interval(value: float, half: float) -> str:
+    """Value and half the width of its interval, which is unknown with one clip."""
+    return f"{value:.3f}" if np.isnan(half) else f"{value:.3f} ± {half:.3f}"
 
 
 CURVES: Stage[RunSettings, VtcdInputs] = Stage(
