@@ -283,6 +283,7 @@ def test_the_chunk_is_measured_once_for_the_step_with_many_masks(
         left[0] = writes
         begun = open_run(tmp_path / "run", {}, resume=True, ignore=("chunk",))
         with begun as run, pytest.raises(KeyboardInterrupt):
-            cris(model, clips, concepts, score="logit", masks=80, key=0, mode=mode, work=Work(store=run))
+            asked = {"score": "logit", "masks": 80, "design": "folded-hadamard", "mode": mode}
+            cris(model, clips, concepts, key=0, work=Work(store=run), **asked)
     assert measured == [(64, needed)] and (read_config(run.folder) or {})["chunk"] == 3
     assert [event["chunk"] for event in events(run, "chunk")] == [3]

@@ -29,7 +29,7 @@ COLUMNS = {
     "controls.csv": "control score area control_area advantage half_width passed control_masks",
     "areas.csv": "score order area se released_area",
     "layers.csv": "layer rank_share",
-    "overlaps.csv": "mask concept name miou se centres_mean centres_95 groups_mean groups_95",
+    "overlaps.csv": "mask concept name miou se half_width centres_mean centres_95 groups_mean groups_95",
     "clips.csv": "clip sha256 role label target misclassified",
 }
 ARRAYS = ("concepts.safetensors", "concepts_labels.npz", "ranking.safetensors", "drawn.safetensors", "frames.npz")

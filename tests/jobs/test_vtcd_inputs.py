@@ -127,13 +127,21 @@ def test_designs_of_slopes_are_checked_before_any_work(model):
         return str(error.value)
 
     wrong = "score 'accuracy' has no slope; "
-    assert load(design="slopes").startswith(f"{wrong}take 'log_probability', or --design joined, which reads all")
+    both = load(design="slopes", scores=("log_probability", "accuracy"))
+    assert both.startswith(f"{wrong}take 'log_probability', or --design joined, which reads all")
     assert load(design="joined", scores=("accuracy", "margin")) == f"{wrong}put 'log_probability' first"
     assert load(design="joined", scores=("accuracy",)) == "score 'accuracy' has no slope; take 'log_probability'"
     few = load(design="joined", scores=("margin", "accuracy"), control_masks=40)
     assert few.startswith("--masks 40 are too few for --design joined") and "give at least 48" in few
     with pytest.raises(InputError, match="--estimator|estimator 'contrast' does not fit design 'joined'"):
         RunSettings(clips="x", model="m", design="joined", estimator="contrast")
+
+
+def test_slopes_are_measured_for_the_first_smooth_score_unless_others_are_asked_for(model):
+    asked = {"clips": "world:12", "model": str(model), "target": "0"}
+    assert load_inputs(RunSettings(**asked, design="slopes"), silent).scores == ("log_probability",)
+    inputs = load_inputs(RunSettings(**asked), silent)
+    assert len(inputs.scores) > 1 and inputs.design(RunSettings(**asked)) == "joined"
 
 
 def test_every_file_of_a_model_folder_is_hashed(model, tmp_path):

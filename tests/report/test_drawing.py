@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vtcd_jax.importance.estimation.convergence import Convergence
-from vtcd_jax.report import charts, overlay, overlays, svg
+from vtcd_jax.report import overlay, overlays
+from vtcd_jax.report.drawing import charts, svg
 
 RED = (255, 0, 0)
 numbers = st.floats(-1e6, 1e6, allow_nan=False)

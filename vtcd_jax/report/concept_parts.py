@@ -12,12 +12,13 @@ from vtcd_jax.concepts.evaluation.mask_overlaps import upper
 from vtcd_jax.importance import Interactions
 from vtcd_jax.importance.controls import CENTRES, GROUPS
 
-from . import charts, verdict, view
+from . import verdict, view
+from .drawing import charts
+from .drawing.svg import decimals_for, number
 from .films import films
 from .frames import CLIPS_EACH, shown_concepts
 from .page import Table, render, render_page
 from .section import Part
-from .svg import decimals_for, number
 from .types import ReportData
 from .words import flat_settings, shorten
 

@@ -19,7 +19,7 @@ import numpy as np
 from vtcd_jax.data import ClipSource
 from vtcd_jax.data.encode import encode_video
 
-from . import svg
+from .drawing import svg
 from .overlays import Colour, colour_of, display, outline, overlay
 from .types import ReportData
 from .view import Card

@@ -14,7 +14,7 @@ from vtcd_jax.importance import Importance
 from vtcd_jax.importance.controls import CENTRES
 
 from . import view
-from .svg import decimals_for, number
+from .drawing.svg import decimals_for, number
 from .types import ReportData
 
 FIRST = 5  # concepts on the first screen

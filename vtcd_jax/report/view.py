@@ -9,9 +9,9 @@ import numpy as np
 
 from vtcd_jax.concepts.types import Concepts
 
-from . import charts
+from .drawing import charts
+from .drawing.svg import decimals_for, number
 from .overlays import Colour, colour_of
-from .svg import decimals_for, number
 from .types import ReportData
 
 SCORE_TEXTS = {

@@ -22,7 +22,7 @@ from vtcd_jax.importance.curves import layer_importance
 from vtcd_jax.importance.measure import baselines, measure
 from vtcd_jax.importance.storage import load_curves, load_ranking, save_curves, save_ranking
 from vtcd_jax.jobs.job import Context, Stage
-from vtcd_jax.report.charts import order_style
+from vtcd_jax.report.drawing.charts import order_style
 from vtcd_jax.report.frames import save_frames, shown_clips
 
 from . import plan
