@@ -24,7 +24,7 @@ def demo(
     out: Path = Path("demo"),
     *,
     clips: int = 72,
-    masks: int = 512,
+    masks: int = 256,
     seed: int = 0,
     dry_run: bool = False,
     common: Annotated[Common, Flat] = COMMON,

@@ -139,7 +139,7 @@ class RunSettings:
         return None if self.estimator == "auto" else self.estimator
 
 
-def demo_settings(clips: int = 72, masks: int = 512, seed: int = 0) -> RunSettings:
+def demo_settings(clips: int = 72, masks: int = 256, seed: int = 0) -> RunSettings:
     """The settings of ``vtcd demo``: the shipped classifier on clips of the synthetic world, a third held out."""
     return RunSettings(
         clips=f"world:{clips}",
