@@ -8,6 +8,7 @@ import pytest
 import vtcd_jax as vtcd
 from vtcd_jax.importance import layer_importance
 from vtcd_jax.importance.curves import Curves
+from vtcd_jax.models import InputError
 from vtcd_jax.plot.charts import head_map
 
 matplotlib = pytest.importorskip("matplotlib")
@@ -86,6 +87,14 @@ def test_a_strip_shows_frames_as_they_are_above_the_overlay(results, ax):
         "10",
         "15",
     ]
+
+
+def test_a_strip_of_other_clips_is_refused(results, ax):
+    clips, concepts, _ = results
+    with pytest.raises(InputError, match="not the clips of the concepts"):
+        vtcd.plot.strip(concepts, 0, clips[[1, 0, 2, 3]], ax)
+    with pytest.raises(InputError, match="clip 4 is out of range"):
+        vtcd.plot.strip(concepts, 0, clips, ax, video=4)
 
 
 def test_axes_are_made_where_none_are_given():

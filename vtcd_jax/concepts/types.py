@@ -17,6 +17,7 @@ from vtcd_jax.base.errors import InputError
 from vtcd_jax.base.showing import html_table, to_pandas
 
 from .labels import Grid, Labels
+from .tubelets.resampling import nearest_index
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +108,11 @@ class Concepts:
 
     def __repr__(self) -> str:
         heads = len(np.unique(np.stack([self.site, self.head], 1), axis=0))
-        count = f"{len(self)} concepts" if self.parent is None else f"{self.leaves} concepts, {self._unions} unions"
+        count = (
+            f"{len(self)} concepts"
+            if self.parent is None
+            else f"{self.leaves} concepts, {len(self) - self.leaves} unions"
+        )
         return f"<{count} in {heads} heads of {len(self.sites)} sites, on {self.videos} clips>"
 
     def _repr_html_(self) -> str:
@@ -187,10 +192,6 @@ class Concepts:
         """Number of leaves; all concepts without a hierarchy."""
         return len(self) if self.parent is None else len(self) - len(np.unique(self.parent[self.parent >= 0]))
 
-    @property
-    def _unions(self) -> int:
-        return len(self) - self.leaves
-
     @cached_property
     def members(self) -> np.ndarray:
         """bool [concept, leaf]: the leaves that each concept consists of; a leaf is its own."""
@@ -259,5 +260,5 @@ class Concepts:
                 raise InputError("these concepts do not know the size of their frames; give size=(time, height, width)")
             size = self.frames
         support = self.support(concept, videos)
-        time, height, width = (np.arange(new) * old // new for new, old in zip(size, support.shape[1:], strict=True))
+        time, height, width = (nearest_index(new, old) for new, old in zip(size, support.shape[1:], strict=True))
         return support[:, time[:, None, None], height[:, None], width]

@@ -6,21 +6,16 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from vtcd_jax.base.statistics import half_width
 from vtcd_jax.concepts import Concepts
 from vtcd_jax.importance import Importance
 from vtcd_jax.importance.curves import Curves
+from vtcd_jax.report.drawing.charts import bands, order_style
 
 from .axes import Axes, axes_or_new
 
 # Okabe and Ito's colours, which colour-blind readers can distinguish.
 BLUE, SKY, ORANGE, VERMILION = "#0072b2", "#56b4e9", "#e69f00", "#d55e00"
-LEVEL = 0.95
-ORDERS = {
-    "most-first": ("most important first", VERMILION, "-"),
-    "random": ("random order", "0.45", ":"),
-    "least-first": ("least important first", BLUE, "--"),
-}
+STYLES = {"most": (VERMILION, "-"), "random": ("0.45", ":"), "least": (BLUE, "--")}  # of a curve: colour, dashes
 
 
 def ranking(values: Importance, concepts: Concepts, ax: Axes = None, *, top: int = 20) -> Axes:
@@ -68,12 +63,10 @@ def head_map(values: Importance, concepts: Concepts) -> tuple[np.ndarray, np.nda
 def curves(values: Curves, ax: Axes = None) -> Axes:
     """Removal curves with 95 % intervals over clips; the legend gives the areas."""
     ax = axes_or_new(ax)
-    clips, mean = values.scores.shape[1], values.mean()
-    wide = np.zeros_like(mean)
-    if clips > 1:
-        wide = half_width(values.scores.std(1, ddof=1) / np.sqrt(clips), clips - 1, LEVEL)
+    mean, wide = bands(values.scores)
     for i, order in enumerate(values.orders):
-        name, colour, dashes = ORDERS.get(order, (order, "0.45", ":"))
+        style, name = order_style(order)
+        colour, dashes = STYLES[style]
         ax.plot(values.fraction, mean[i], dashes, color=colour, label=f"{name} ({values.areas[i]:.3f})")
         ax.fill_between(values.fraction, mean[i] - wide[i], mean[i] + wide[i], color=colour, alpha=0.15, linewidth=0)
     ax.set(xlabel="fraction of concepts removed", ylabel=_words(values.score), xlim=(0, 1))

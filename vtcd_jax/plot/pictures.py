@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from vtcd_jax.base.errors import InputError
 from vtcd_jax.concepts import Concepts
 from vtcd_jax.data import ClipSource
-from vtcd_jax.report.overlays import colour_of, display, overlay
+from vtcd_jax.report.saving import drawn_clip
 
 from .axes import Axes, axes_or_new
 
@@ -28,14 +27,9 @@ def strip(
     clips:  those of the concepts.  video: number of the clip; None: the one that shows the concept most.
     frames: how many, evenly over the clip.
 
-    Raises InputError for a concept that no clip has.
+    Raises InputError for other clips, for a concept or clip that is not there, and for a concept that no clip has.
     """
-    best = concepts.best_clips(concept, 1)
-    if video is None and not len(best):
-        raise InputError(f"no clip has concept {concept} ({concepts.names[concept]})")
-    chosen = int(best[0]) if video is None else video
-    shown, mask = display(clips.read([chosen]).video[0], concepts.support(concept, [chosen])[0])
-    drawn = overlay(shown, mask, colour_of(0))
+    chosen, shown, drawn = drawn_clip(concepts, concept, clips, video)
     at = np.linspace(0, len(shown) - 1, min(frames, len(shown))).round().astype(int)
     picture = np.concatenate([_row(shown[at]), _row(drawn[at])])
     ax = axes_or_new(ax, (1.5 * len(at), 3.2))

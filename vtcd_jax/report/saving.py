@@ -37,6 +37,17 @@ def save_clip(
     clip that is not there, and for a concept that no clip has.
     """
     check_suffix(path)
+    _, shown, drawn = drawn_clip(concepts, concept, clips, video, colour)
+    write_video(path, np.concatenate([shown, drawn], axis=2) if beside else drawn, fps)
+
+
+def drawn_clip(
+    concepts: Concepts, concept: int, clips: ClipSource, video: int | None = None, colour: Colour | None = None
+) -> tuple[int, np.ndarray, np.ndarray]:
+    """(number of the clip, its frames at display size, the same with the concept), uint8 [time, height, width, 3].
+
+    Arguments and errors as for ``save_clip``.
+    """
     if tuple(clips.hashes) != concepts.video_hashes:
         raise InputError("these are not the clips of the concepts; give those of `discover`, or `assign` on others")
     best = concepts.best_clips(concept, 1)
@@ -46,5 +57,4 @@ def save_clip(
     if not 0 <= chosen < len(clips):
         raise InputError(f"clip {chosen} is out of range; there are {len(clips)}")
     shown, mask = display(clips.read([chosen]).video[0], concepts.support(concept, [chosen])[0])
-    drawn = overlay(shown, mask, colour_of(0) if colour is None else colour)
-    write_video(path, np.concatenate([shown, drawn], axis=2) if beside else drawn, fps)
+    return chosen, shown, overlay(shown, mask, colour_of(0) if colour is None else colour)
